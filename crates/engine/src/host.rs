@@ -1,0 +1,17 @@
+//! The nouns at the border between the engine and who drives it.
+
+use crate::kernel::Kernel;
+
+/// What a host calls the things that the engine keeps for it. The engine stores and returns them;
+/// it never looks inside.
+pub trait Host: 'static {
+    /// Something to run: a handle.
+    type Job;
+    /// Whom a stream or a listener belongs to: a transport, a server.
+    type Conn;
+    /// Bytes to send that somebody else keeps in memory. The one payload that the engine drops
+    /// itself, when they are sent: dropping one must not call the engine.
+    type Bytes: AsRef<[u8]>;
+    /// The system calls: the operating system's, or a script in tests.
+    type Kernel: Kernel;
+}

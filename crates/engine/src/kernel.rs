@@ -1,0 +1,100 @@
+//! The kernel as the engine sees it, so that a test can be one.
+
+use std::io::{self, IoSlice};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use oxloop_os::socket::{self, Address};
+use oxloop_os::{Batch, Fd, Interest, Poller};
+
+/// The system calls that the engine makes. Shared with the waiting thread and with [`Door`]s, of
+/// which only `wake` is called from other threads.
+///
+/// [`Door`]: crate::Door
+pub trait Kernel: Send + Sync + 'static {
+    fn add(&self, fd: Fd, token: u64, interest: Interest) -> io::Result<()>;
+    fn modify(&self, fd: Fd, token: u64, interest: Interest) -> io::Result<()>;
+    fn remove(&self, fd: Fd) -> io::Result<()>;
+    /// Makes whatever `wait` and `wake` need, so that no wake-up is lost from here on.
+    fn prepare(&self) -> io::Result<()>;
+    /// Forgets all registrations, also those that `remove` cannot reach.
+    fn renew(&self) -> io::Result<()>;
+    fn wait(&self, batch: &mut Batch, timeout: Option<Duration>) -> io::Result<()>;
+    fn wake(&self);
+
+    fn receive(&self, fd: Fd, buffer: &mut [u8]) -> io::Result<usize>;
+    fn send(&self, fd: Fd, data: &[u8]) -> io::Result<usize>;
+    fn send_vectored(&self, fd: Fd, pieces: &[IoSlice<'_>]) -> io::Result<usize>;
+    fn shutdown_write(&self, fd: Fd) -> io::Result<()>;
+    fn accept(&self, listener: Fd) -> io::Result<(Fd, Address)>;
+}
+
+/// The operating system. Its poller is made when it is first needed: a loop that never waits and
+/// watches nothing costs no descriptor.
+#[derive(Debug, Default)]
+pub struct System {
+    poller: OnceLock<Poller>,
+}
+
+impl System {
+    fn poller(&self) -> io::Result<&Poller> {
+        if let Some(poller) = self.poller.get() {
+            return Ok(poller);
+        }
+        let poller = Poller::new()?;
+        Ok(self.poller.get_or_init(|| poller))
+    }
+}
+
+impl Kernel for System {
+    fn add(&self, fd: Fd, token: u64, interest: Interest) -> io::Result<()> {
+        self.poller()?.add(fd, token, interest)
+    }
+
+    fn modify(&self, fd: Fd, token: u64, interest: Interest) -> io::Result<()> {
+        self.poller()?.modify(fd, token, interest)
+    }
+
+    fn remove(&self, fd: Fd) -> io::Result<()> {
+        self.poller()?.remove(fd)
+    }
+
+    fn prepare(&self) -> io::Result<()> {
+        self.poller().map(drop)
+    }
+
+    fn renew(&self) -> io::Result<()> {
+        self.poller()?.renew()
+    }
+
+    fn wait(&self, batch: &mut Batch, timeout: Option<Duration>) -> io::Result<()> {
+        self.poller()?.wait(batch, timeout)
+    }
+
+    fn wake(&self) {
+        // Without a poller nobody has waited yet: there is nothing to wake.
+        if let Some(poller) = self.poller.get() {
+            poller.wake();
+        }
+    }
+
+    fn receive(&self, fd: Fd, buffer: &mut [u8]) -> io::Result<usize> {
+        socket::receive(fd, buffer)
+    }
+
+    fn send(&self, fd: Fd, data: &[u8]) -> io::Result<usize> {
+        socket::send(fd, data)
+    }
+
+    fn send_vectored(&self, fd: Fd, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        socket::send_vectored(fd, pieces)
+    }
+
+    fn shutdown_write(&self, fd: Fd) -> io::Result<()> {
+        socket::shutdown_write(fd)
+    }
+
+    fn accept(&self, listener: Fd) -> io::Result<(Fd, Address)> {
+        socket::accept(listener)
+    }
+}

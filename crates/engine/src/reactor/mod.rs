@@ -1,0 +1,181 @@
+//! Who is registered with the poller, under which number, and for what.
+//!
+//! Invariants: a source's `armed` is what the poller was last told; `by_fd` names the one source
+//! that owns a number's registration. A source that lost its number to a newer one (its file was
+//! closed behind its back and the number used again) never talks to the poller again.
+
+mod source;
+
+use std::io;
+use std::sync::Arc;
+
+use oxloop_os::{Fd, Interest};
+
+use crate::host::Host;
+use crate::kernel::Kernel;
+use crate::slots::{Key, Slots};
+
+pub(crate) use source::{Kind, Source};
+
+/// Whose descriptor a number is, as far as the loop knows.
+#[derive(Debug)]
+pub enum Owner<'e, H: Host> {
+    Nobody,
+    Watch,
+    Stream(&'e H::Conn),
+    Listener(&'e H::Conn),
+}
+
+pub(crate) struct Reactor<H: Host> {
+    kernel: Arc<H::Kernel>,
+    sources: Slots<Source<H>>,
+    by_fd: Vec<Option<Key>>,
+    /// Sources removed since the last wait: their events may still be in the batch.
+    removed: usize,
+    haunted: bool,
+}
+
+impl<H: Host> Reactor<H> {
+    pub(crate) fn new(kernel: Arc<H::Kernel>) -> Reactor<H> {
+        let (sources, by_fd) = (Slots::default(), Vec::new());
+        Reactor { kernel, sources, by_fd, removed: 0, haunted: false }
+    }
+
+    pub(crate) fn key_of(&self, fd: Fd) -> Option<Key> {
+        let key = (*self.by_fd.get(fd.raw() as usize)?)?;
+        self.sources.get(key).map(|_| key)
+    }
+
+    pub(crate) fn get(&self, key: Key) -> Option<&Source<H>> {
+        self.sources.get(key)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut Source<H>> {
+        self.sources.get_mut(key)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Source<H>> {
+        self.sources.iter().map(|(_, source)| source)
+    }
+
+    /// Makes `kind` the owner of the number; the poller is not told yet.
+    pub(crate) fn insert(&mut self, fd: Fd, kind: Kind<H>) -> Result<Key, Kind<H>> {
+        let place = fd.raw() as usize;
+        if place >= self.by_fd.len() {
+            if self.by_fd.try_reserve(place + 1 - self.by_fd.len()).is_err() {
+                return Err(kind);
+            }
+            self.by_fd.resize(place + 1, None);
+        }
+        let source = Source { fd, armed: Interest::NONE, kind };
+        let key = self.sources.insert(source).map_err(|source| source.kind)?;
+        self.by_fd[place] = Some(key);
+        Ok(key)
+    }
+
+    /// Takes a source out and its registration away.
+    pub(crate) fn remove(&mut self, key: Key) -> Option<Source<H>> {
+        let source = self.sources.remove(key)?;
+        self.removed += 1;
+        let place = &mut self.by_fd[source.fd.raw() as usize];
+        if *place == Some(key) {
+            *place = None;
+            if source.armed != Interest::NONE {
+                // ENOENT, EBADF: the file is closed, and its registration with it, unless a
+                // duplicate keeps it alive; then its events show up as a ghost's.
+                let _ = self.kernel.remove(source.fd);
+            }
+        }
+        Some(source)
+    }
+
+    /// Tells the poller what the source wants now, if that changed.
+    #[inline]
+    pub(crate) fn update(&mut self, key: Key) -> io::Result<()> {
+        match self.sources.get(key) {
+            Some(source) if source.wanted() != source.armed => self.tell(key).map(drop),
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells the poller what the source wants, changed or not. True if the poller knew nothing of
+    /// a registration that should have been there: the number belongs to another file by now.
+    pub(crate) fn tell(&mut self, key: Key) -> io::Result<bool> {
+        let Some(source) = self.sources.get_mut(key) else { return Ok(false) };
+        if self.by_fd[source.fd.raw() as usize] != Some(key) {
+            source.armed = Interest::NONE;
+            return Ok(false);
+        }
+        let (fd, wanted, armed) = (source.fd, source.wanted(), source.armed);
+        let mut other_file = false;
+        if wanted == Interest::NONE {
+            source.armed = Interest::NONE;
+            let _ = self.kernel.remove(fd);
+            return Ok(false);
+        }
+        let token = key.token();
+        let first = if armed == Interest::NONE {
+            self.kernel.add(fd, token, wanted)
+        } else {
+            self.kernel.modify(fd, token, wanted)
+        };
+        let told = match first {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                other_file = true;
+                self.kernel.add(fd, token, wanted)
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.kernel.modify(fd, token, wanted)
+            }
+            other => other,
+        };
+        match &told {
+            Ok(()) => source.armed = wanted,
+            // Nothing was there, and nothing came.
+            Err(_) if other_file => source.armed = Interest::NONE,
+            // A refused change leaves the registration that there was.
+            Err(_) => {}
+        }
+        told.map(|()| other_file)
+    }
+
+    /// A new batch of events is there.
+    pub(crate) fn begin_batch(&mut self) {
+        self.removed = 0;
+    }
+
+    /// An event came for a key that names nothing. After a removal in the same batch that is as it
+    /// must be; otherwise it is a ghost, a file that outlives its descriptor, and would come again
+    /// and again.
+    pub(crate) fn stale_event(&mut self) {
+        self.haunted |= self.removed == 0;
+    }
+
+    /// Lays ghosts: makes the poller anew with the registrations that have an owner.
+    pub(crate) fn exorcise(&mut self) -> io::Result<()> {
+        if !self.haunted {
+            return Ok(());
+        }
+        self.haunted = false;
+        self.kernel.renew()?;
+        let keys: Vec<Key> = self.sources.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            if let Some(source) = self.sources.get_mut(key) {
+                source.armed = Interest::NONE;
+            }
+            // A descriptor that is closed cannot be registered; its owner has yet to notice.
+            let _ = self.update(key);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn drain(&mut self) -> Vec<Source<H>> {
+        for (_, source) in self.sources.iter() {
+            if source.armed != Interest::NONE {
+                let _ = self.kernel.remove(source.fd);
+            }
+        }
+        self.by_fd.clear();
+        self.sources.drain()
+    }
+}

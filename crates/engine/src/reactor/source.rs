@@ -1,0 +1,32 @@
+//! One registered descriptor.
+
+use oxloop_os::{Fd, Interest};
+
+use crate::host::Host;
+use crate::listener::Listener;
+use crate::stream::Stream;
+use crate::watch::Watch;
+
+pub(crate) struct Source<H: Host> {
+    pub(crate) fd: Fd,
+    pub(crate) armed: Interest,
+    pub(crate) kind: Kind<H>,
+}
+
+pub(crate) enum Kind<H: Host> {
+    Watch(Watch<H>),
+    Stream(Stream<H>),
+    Listener(Listener<H>),
+}
+
+impl<H: Host> Source<H> {
+    /// What the poller should report, as things stand.
+    #[inline]
+    pub(crate) fn wanted(&self) -> Interest {
+        match &self.kind {
+            Kind::Watch(watch) => watch.wanted(),
+            Kind::Stream(stream) => stream.wanted(),
+            Kind::Listener(listener) => listener.wanted(),
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Jobs that are ready to run, first in, first out.
+
+use std::collections::VecDeque;
+
+/// The ready queue. Only the owner thread touches it; others post to the inbox.
+#[derive(Debug)]
+pub struct Ready<J> {
+    jobs: VecDeque<J>,
+}
+
+impl<J> Default for Ready<J> {
+    fn default() -> Self {
+        Ready { jobs: VecDeque::new() }
+    }
+}
+
+impl<J> Ready<J> {
+    /// Gives the job back if there is no memory for it.
+    #[inline]
+    pub fn push(&mut self, job: J) -> Result<(), J> {
+        if self.jobs.len() == self.jobs.capacity() && self.jobs.try_reserve(1).is_err() {
+            return Err(job);
+        }
+        self.jobs.push_back(job);
+        Ok(())
+    }
+
+    #[inline]
+    pub fn pop(&mut self) -> Option<J> {
+        self.jobs.pop_front()
+    }
+
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &J> {
+        self.jobs.iter()
+    }
+
+    /// Moves all of `jobs` to the end of the queue, in their order.
+    pub fn append(&mut self, jobs: &mut VecDeque<J>) {
+        if self.jobs.is_empty() {
+            std::mem::swap(&mut self.jobs, jobs);
+        } else {
+            self.jobs.append(jobs);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Byte streams: what is read, what waits to be sent, and how a connection ends.
+//!
+//! A stream does not own its descriptor, it only reads and writes it; its host closes it after
+//! [`Engine::release`]. The life of a stream: opened with reading off; `start_reading`; perhaps
+//! `write_eof` (nothing more is sent, reading goes on); `close` (nothing is read, what is queued is
+//! still sent) or `abort` (neither); released.
+
+mod flow;
+mod queue;
+mod read;
+mod write;
+
+use std::io;
+
+use oxloop_os::{Fd, Interest};
+
+use crate::engine::Engine;
+use crate::host::Host;
+use crate::reactor::{Kind, Reactor, Source};
+use crate::slots::Key;
+
+pub use flow::Limits;
+pub use queue::WriteQueue;
+pub use write::{Closing, Settled, Wrote};
+
+use flow::Flow;
+
+pub(crate) struct Stream<H: Host> {
+    pub(crate) conn: H::Conn,
+    queue: WriteQueue<H::Bytes>,
+    flow: Flow,
+    /// Bytes that the next read asks for.
+    appetite: u32,
+    reading: bool,
+    /// Reads go into memory of the host.
+    offered: bool,
+    /// The peer has sent its last byte.
+    ended: bool,
+    /// In the engine's list of streams to flush.
+    dirty: bool,
+    /// The kernel took no more; waiting until it does.
+    blocked: bool,
+    output: Output,
+    /// Somebody waits for the queue to be empty.
+    awaited: bool,
+}
+
+/// How much longer a stream sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Output {
+    Open,
+    /// Once the queue is empty, the peer is told that nothing more comes.
+    EndsAfterQueue,
+    Ended,
+    /// Once the queue is empty, the connection ends.
+    ClosesAfterQueue,
+    /// Nothing is sent any more.
+    Dead,
+}
+
+impl<H: Host> Stream<H> {
+    fn new(conn: H::Conn) -> Stream<H> {
+        Stream {
+            conn,
+            queue: WriteQueue::default(),
+            flow: Flow::default(),
+            appetite: read::APPETITE,
+            reading: false,
+            offered: false,
+            ended: false,
+            dirty: false,
+            blocked: false,
+            output: Output::Open,
+            awaited: false,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn wanted(&self) -> Interest {
+        Interest { read: self.reading && !self.ended, write: self.blocked }
+    }
+}
+
+impl<H: Host> Engine<H> {
+    /// Makes a stream of a connected, non-blocking socket. Nothing is registered yet. If there is
+    /// no memory the payload comes back.
+    pub fn open_stream(&mut self, fd: Fd, conn: H::Conn) -> Result<Key, (io::Error, H::Conn)> {
+        match self.reactor.insert(fd, Kind::Stream(Stream::new(conn))) {
+            Ok(key) => Ok(key),
+            Err(Kind::Stream(stream)) => Err((io::ErrorKind::OutOfMemory.into(), stream.conn)),
+            Err(_) => unreachable!("insert gives back what it was given"),
+        }
+    }
+
+    /// Takes the stream out of the engine; its descriptor and payload are the host's to close and
+    /// drop.
+    pub fn release(&mut self, key: Key) -> Option<H::Conn> {
+        self.stream(key)?;
+        match self.reactor.remove(key)?.kind {
+            Kind::Stream(stream) => Some(stream.conn),
+            _ => None,
+        }
+    }
+
+    /// Whom a stream belongs to.
+    #[inline]
+    pub fn conn(&self, key: Key) -> Option<&H::Conn> {
+        self.stream(key).map(|stream| &stream.conn)
+    }
+
+    #[inline]
+    pub(crate) fn stream(&self, key: Key) -> Option<&Stream<H>> {
+        match &self.reactor.get(key)?.kind {
+            Kind::Stream(stream) => Some(stream),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn stream_mut(&mut self, key: Key) -> Option<(Fd, &mut Stream<H>)> {
+        stream_of(&mut self.reactor, key)
+    }
+}
+
+/// A stream and its descriptor, for those who borrow the rest of the engine meanwhile.
+#[inline]
+fn stream_of<H: Host>(reactor: &mut Reactor<H>, key: Key) -> Option<(Fd, &mut Stream<H>)> {
+    match reactor.get_mut(key)? {
+        Source { fd, kind: Kind::Stream(stream), .. } => Some((*fd, stream)),
+        _ => None,
+    }
+}

@@ -1,0 +1,115 @@
+//! The reading half of a stream.
+//!
+//! One read an event: a short read has taken all there was, and after a full one the poller reports
+//! the rest. Reads go into one buffer of the engine, as large as the stream's appetite, which grows
+//! while reads fill it and falls back when they do not.
+
+use std::io;
+
+use crate::engine::Engine;
+use crate::host::Host;
+use crate::kernel::Kernel;
+use crate::slots::Key;
+use crate::step::Step;
+
+/// Bytes that a stream asks for at first, and again after a short read.
+pub(super) const APPETITE: u32 = 64 * 1024;
+/// The most that one read asks for; also the size that `recv` has in asyncio.
+const MAX_APPETITE: u32 = 256 * 1024;
+
+impl<H: Host> Engine<H> {
+    /// Reports data from now on. An error means that the poller refused: the stream stays deaf.
+    pub fn start_reading(&mut self, key: Key) -> io::Result<()> {
+        self.set_reading(key, true)
+    }
+
+    /// Reports no data until [`Engine::start_reading`].
+    pub fn stop_reading(&mut self, key: Key) -> io::Result<()> {
+        self.set_reading(key, false)
+    }
+
+    /// Whether the host provides the memory for reads ([`Step::Offer`]) or the engine does
+    /// ([`Step::Received`]).
+    pub fn set_offered(&mut self, key: Key, offered: bool) {
+        if let Some((_, stream)) = self.stream_mut(key) {
+            stream.offered = offered;
+        }
+    }
+
+    /// The data of the last [`Step::Received`], which had `count` bytes.
+    #[inline]
+    pub fn received(&self, count: usize) -> &[u8] {
+        self.scratch.get(..count).unwrap_or_default()
+    }
+
+    /// Reads into the host's memory, after [`Step::Offer`]. Zero is the end of the stream, given a
+    /// buffer that is not empty.
+    pub fn receive_into(&mut self, key: Key, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some((fd, stream)) = self.stream_mut(key) else {
+            return Err(io::ErrorKind::WouldBlock.into());
+        };
+        if !stream.reading {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let count = self.kernel.receive(fd, buffer)?;
+        if count == 0 && !buffer.is_empty() {
+            self.note_end(key);
+        }
+        Ok(count)
+    }
+
+    /// Reads what a readable stream has.
+    pub(crate) fn read_ready(&mut self, key: Key) -> Option<Step<H>> {
+        let (fd, stream) = self.stream_mut(key)?;
+        if !stream.reading || stream.ended {
+            return None;
+        }
+        if stream.offered {
+            return Some(Step::Offer(key));
+        }
+        let appetite = stream.appetite as usize;
+        if self.scratch.len() < appetite && self.grow_scratch(appetite).is_err() {
+            return Some(Step::ReadFailed(key, io::ErrorKind::OutOfMemory.into()));
+        }
+        match self.kernel.receive(fd, &mut self.scratch[..appetite]) {
+            Ok(0) => {
+                self.note_end(key);
+                Some(Step::Ended(key))
+            }
+            Ok(count) => {
+                if let Some((_, stream)) = self.stream_mut(key) {
+                    let full = count == appetite;
+                    let more = stream.appetite.saturating_mul(2).min(MAX_APPETITE);
+                    stream.appetite = if full { more } else { APPETITE };
+                }
+                Some(Step::Received(key, count))
+            }
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => None,
+                _ => Some(Step::ReadFailed(key, error)),
+            },
+        }
+    }
+
+    fn set_reading(&mut self, key: Key, reading: bool) -> io::Result<()> {
+        if let Some((_, stream)) = self.stream_mut(key) {
+            stream.reading = reading;
+        }
+        self.reactor.update(key)
+    }
+
+    /// Level-triggered, the end of a stream would be reported for ever.
+    fn note_end(&mut self, key: Key) {
+        if let Some((_, stream)) = self.stream_mut(key) {
+            stream.ended = true;
+        }
+        // The interest only shrinks.
+        let _ = self.reactor.update(key);
+    }
+
+    fn grow_scratch(&mut self, size: usize) -> Result<(), std::collections::TryReserveError> {
+        self.scratch.try_reserve_exact(size - self.scratch.len())?;
+        self.scratch.resize(size, 0);
+        Ok(())
+    }
+}

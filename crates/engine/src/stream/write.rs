@@ -1,0 +1,320 @@
+//! The writing half of a stream: joined writes, flow control, and the ways to end.
+//!
+//! A small write is queued and leaves at the next flush: after the I/O event's callback that wrote
+//! it, or after the batch of ready jobs. So a burst of writes is one system call, and no answer
+//! waits for another connection's callback. A large write leaves at once, and so does what exceeds
+//! the high water mark, before its writer is told to pause.
+
+use std::io::{self, IoSlice};
+
+use oxloop_os::Fd;
+
+use crate::engine::Engine;
+use crate::host::Host;
+use crate::kernel::Kernel;
+use crate::slots::Key;
+use crate::step::{Flushed, Step};
+use crate::stream::{Limits, Output, WriteQueue, stream_of};
+
+/// A write of this size (bytes) does not wait for others to join it.
+const AT_ONCE: usize = 64 * 1024;
+/// A write of this size (bytes) is kept where it is rather than copied, if its host can hold it.
+const HOLD_FROM: usize = 2 * 1024;
+/// Pieces that one system call sends.
+const PIECES: usize = 64;
+
+/// What became of a write.
+#[derive(Debug)]
+pub enum Wrote {
+    /// Sent or queued.
+    Fine,
+    /// Queued, and the writer is to be told to pause.
+    Pause,
+    /// The stream sends nothing any more; the data is dropped.
+    Closed,
+    /// Sending failed: the connection is lost, and what was queued with it.
+    Failed(io::Error),
+}
+
+/// What is left to do after [`Engine::close`].
+#[derive(Debug)]
+pub enum Closing {
+    /// Nothing: the connection can end.
+    Now,
+    /// Data is queued; [`Step::Flushed`] comes when it is sent.
+    AfterFlush,
+    /// The rest could not be sent.
+    Failed(io::Error),
+    /// It was closing already.
+    Already,
+}
+
+/// What an empty queue means to a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// The stream was closing: its connection ends now.
+    pub finished: bool,
+    /// Somebody asked by [`Engine::await_empty`] to be told.
+    pub emptied: bool,
+}
+
+impl<H: Host> Engine<H> {
+    /// Queues or sends `data`. Of a large rest that has to wait, `hold` may return the owner, so
+    /// that it need not be copied; the owner's bytes must be `data`.
+    pub fn write(
+        &mut self,
+        key: Key,
+        data: &[u8],
+        hold: impl FnOnce() -> Option<H::Bytes>,
+    ) -> Wrote {
+        let Engine { kernel, reactor, .. } = self;
+        let Some((fd, stream)) = stream_of(reactor, key) else { return Wrote::Closed };
+        if stream.output != Output::Open {
+            return Wrote::Closed;
+        }
+        let mut start = 0;
+        if data.len() >= AT_ONCE && stream.queue.is_empty() {
+            match kernel.send(fd, data) {
+                Ok(sent) => start = sent,
+                Err(error) if is_transient(&error) => {}
+                Err(error) => return Wrote::Failed(error),
+            }
+            if start == data.len() {
+                return Wrote::Fine;
+            }
+        }
+        let held = if data.len() - start >= HOLD_FROM { hold() } else { None };
+        let queued = match held {
+            Some(bytes) => stream.queue.hold(bytes, start),
+            None => stream.queue.copy(&data[start..]),
+        };
+        if queued.is_err() {
+            return Wrote::Failed(io::ErrorKind::OutOfMemory.into());
+        }
+        if !stream.blocked && stream.queue.len() > stream.flow.limits.high {
+            if let Err(error) = self.send_queue(key) {
+                return Wrote::Failed(error);
+            }
+        } else {
+            self.flush_later(key);
+        }
+        self.pause_if_full(key)
+    }
+
+    /// Says that nothing more will be written; reading goes on.
+    pub fn write_eof(&mut self, key: Key) -> io::Result<()> {
+        if let Some((_, stream)) = self.stream_mut(key)
+            && stream.output == Output::Open
+        {
+            stream.output = Output::EndsAfterQueue;
+            return self.send_queue(key);
+        }
+        Ok(())
+    }
+
+    /// Reads no more and ends the connection once everything queued is sent.
+    pub fn close(&mut self, key: Key) -> Closing {
+        let Some((_, stream)) = self.stream_mut(key) else { return Closing::Already };
+        if matches!(stream.output, Output::ClosesAfterQueue | Output::Dead) {
+            return Closing::Already;
+        }
+        stream.reading = false;
+        stream.output = Output::ClosesAfterQueue;
+        // The interest only shrinks.
+        let _ = self.reactor.update(key);
+        if let Err(error) = self.send_queue(key) {
+            return Closing::Failed(error);
+        }
+        match self.stream_mut(key) {
+            Some((_, stream)) if stream.queue.is_empty() => {
+                stream.output = Output::Dead;
+                Closing::Now
+            }
+            _ => Closing::AfterFlush,
+        }
+    }
+
+    /// Reads and sends no more; what was queued is dropped. False if that was so already.
+    pub fn abort(&mut self, key: Key) -> bool {
+        let Some((_, stream)) = self.stream_mut(key) else { return false };
+        let alive = stream.output != Output::Dead;
+        stream.reading = false;
+        stream.output = Output::Dead;
+        stream.blocked = false;
+        stream.queue.clear();
+        let _ = self.reactor.update(key);
+        alive
+    }
+
+    /// How many bytes wait to be sent.
+    pub fn buffered(&self, key: Key) -> usize {
+        self.stream(key).map_or(0, |stream| stream.queue.len())
+    }
+
+    /// The water marks.
+    pub fn limits(&self, key: Key) -> Limits {
+        self.stream(key).map_or_else(Limits::default, |stream| stream.flow.limits)
+    }
+
+    /// Sets the water marks; may find that the writer is to pause.
+    pub fn set_limits(&mut self, key: Key, limits: Limits) -> Wrote {
+        if let Some((_, stream)) = self.stream_mut(key) {
+            stream.flow.limits = limits;
+        }
+        self.pause_if_full(key)
+    }
+
+    /// Whether the writer was told to pause.
+    pub fn is_write_paused(&self, key: Key) -> bool {
+        self.stream(key).is_some_and(|stream| stream.flow.paused)
+    }
+
+    /// Whether the stream waits for the kernel to take more.
+    pub fn is_blocked(&self, key: Key) -> bool {
+        self.stream(key).is_some_and(|stream| stream.blocked)
+    }
+
+    /// Sends what is queued; true if that was all. Otherwise [`Settled::emptied`] tells when.
+    pub fn await_empty(&mut self, key: Key) -> io::Result<bool> {
+        self.send_queue(key)?;
+        let Some((_, stream)) = self.stream_mut(key) else { return Ok(true) };
+        stream.awaited = !stream.queue.is_empty();
+        Ok(!stream.awaited)
+    }
+
+    /// After [`Step::Flushed`] and what the owner did in return: what follows if nothing is queued.
+    pub fn settle(&mut self, key: Key) -> Settled {
+        let mut settled = Settled { finished: false, emptied: false };
+        if let Some((_, stream)) = self.stream_mut(key)
+            && stream.queue.is_empty()
+        {
+            settled.emptied = std::mem::take(&mut stream.awaited);
+            if stream.output == Output::ClosesAfterQueue {
+                stream.output = Output::Dead;
+                settled.finished = true;
+            }
+        }
+        settled
+    }
+
+    /// Flushes the stream that has waited longest for it.
+    pub(crate) fn flush_next(&mut self) -> Option<Step<H>> {
+        while let Some(key) = self.dirty.pop_front() {
+            if let Some((_, stream)) = self.stream_mut(key) {
+                stream.dirty = false;
+                if !stream.blocked
+                    && let Some(step) = self.flush(key)
+                {
+                    return Some(step);
+                }
+            }
+        }
+        None
+    }
+
+    /// Goes on with a stream for which the kernel has room again.
+    pub(crate) fn write_ready(&mut self, key: Key) -> Option<Step<H>> {
+        let (_, stream) = self.stream_mut(key)?;
+        if !stream.blocked {
+            return None;
+        }
+        self.flush(key)
+    }
+
+    fn flush(&mut self, key: Key) -> Option<Step<H>> {
+        if let Err(error) = self.send_queue(key) {
+            return Some(Step::WriteFailed(key, error));
+        }
+        let (_, stream) = self.stream_mut(key)?;
+        let resume = stream.flow.resumes(stream.queue.len());
+        let done = stream.queue.is_empty()
+            && (stream.awaited || stream.output == Output::ClosesAfterQueue);
+        (resume || done).then_some(Step::Flushed(key, Flushed { resume }))
+    }
+
+    /// Sends until the queue is empty or the kernel takes no more. An error has emptied the queue.
+    fn send_queue(&mut self, key: Key) -> io::Result<()> {
+        let Engine { kernel, reactor, .. } = self;
+        let Some((fd, stream)) = stream_of(reactor, key) else { return Ok(()) };
+        let was_blocked = stream.blocked;
+        stream.blocked = false;
+        while !stream.queue.is_empty() {
+            match send_some(&**kernel, fd, &stream.queue) {
+                Ok(Sent { bytes, short }) => {
+                    stream.queue.advance(bytes);
+                    if short {
+                        stream.blocked = true;
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    stream.blocked = true;
+                    break;
+                }
+                Err(error) => return self.fail_writing(key, error),
+            }
+        }
+        if stream.queue.is_empty() && stream.output == Output::EndsAfterQueue {
+            stream.output = Output::Ended;
+            // ENOTCONN: the peer is gone, which reading finds out.
+            let _ = kernel.shutdown_write(fd);
+        }
+        if stream.blocked != was_blocked
+            && let Err(error) = self.reactor.update(key)
+        {
+            return self.fail_writing(key, error);
+        }
+        Ok(())
+    }
+
+    fn fail_writing(&mut self, key: Key, error: io::Error) -> io::Result<()> {
+        if let Some((_, stream)) = self.stream_mut(key) {
+            stream.queue.clear();
+            stream.blocked = false;
+        }
+        let _ = self.reactor.update(key);
+        Err(error)
+    }
+
+    fn flush_later(&mut self, key: Key) {
+        if let Some((_, stream)) = self.stream_mut(key)
+            && !stream.dirty
+            && !stream.blocked
+        {
+            stream.dirty = true;
+            self.dirty.push_back(key);
+        }
+    }
+
+    fn pause_if_full(&mut self, key: Key) -> Wrote {
+        let Some((_, stream)) = self.stream_mut(key) else { return Wrote::Fine };
+        if stream.flow.pauses(stream.queue.len()) { Wrote::Pause } else { Wrote::Fine }
+    }
+}
+
+struct Sent {
+    bytes: usize,
+    /// The kernel took less than it was given: it is full.
+    short: bool,
+}
+
+fn send_some<K: Kernel, B: AsRef<[u8]>>(
+    kernel: &K,
+    fd: Fd,
+    queue: &WriteQueue<B>,
+) -> io::Result<Sent> {
+    if let Some(piece) = queue.single() {
+        let bytes = kernel.send(fd, piece)?;
+        return Ok(Sent { bytes, short: bytes < piece.len() });
+    }
+    let mut slices = [IoSlice::new(&[]); PIECES];
+    let count = queue.pieces(&mut slices);
+    let given: usize = slices[..count].iter().map(|slice| slice.len()).sum();
+    let bytes = kernel.send_vectored(fd, &slices[..count])?;
+    Ok(Sent { bytes, short: bytes < given })
+}
+
+fn is_transient(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}

@@ -1,0 +1,278 @@
+//! The turn: what happens in which order.
+//!
+//! 1. Flush what was written outside a turn, take in the inbox. If nothing is ready, wait until
+//!    something is, or the next deadline; if something is, poll when the [`Budget`] says so.
+//! 2. The timers that are due by now leave the heap.
+//! 3. Run the jobs that were ready before, then flush.
+//! 4. Handle the events, flushing after each.
+//! 5. Run the due timers, then flush. End of the turn.
+//!
+//! What runs in 3 to 5 and schedules something schedules it for the next turn. An interrupted run
+//! (an exception passed through the host) leaves ready jobs and due timers where they are; events
+//! are dropped, for the poller reports them again.
+//!
+//! [`Budget`]: crate::budget::Budget
+
+use std::io;
+use std::time::Duration;
+
+use oxloop_os::Event;
+
+use crate::engine::Engine;
+use crate::host::Host;
+use crate::kernel::Kernel;
+use crate::moment::Moment;
+use crate::reactor::Kind;
+use crate::slots::Key;
+use crate::step::{Direction, Step, Wait};
+
+/// Where in a turn the engine is.
+#[derive(Debug, Default)]
+pub(crate) struct Turn {
+    phase: Phase,
+    pub(crate) stopping: bool,
+    single: bool,
+    now: Moment,
+    /// Jobs of this turn that have not run.
+    jobs: usize,
+    /// The event that is being handled.
+    event: usize,
+    /// Connections that this event has accepted.
+    accepted: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Start,
+    /// The clock is asked for, to poll by it.
+    Asking,
+    Poll,
+    Waiting,
+    /// The clock is asked for, to collect the due timers by it.
+    AskingAgain,
+    Collect,
+    Jobs,
+    Events,
+    Due,
+    End,
+}
+
+impl<H: Host> Engine<H> {
+    /// Begins a run. `single` ends it after one turn.
+    pub fn begin_run(&mut self, single: bool) {
+        self.turn.phase = Phase::Start;
+        self.turn.single = single;
+        self.batch.events.clear();
+        self.turn.event = 0;
+        self.budget.reset();
+    }
+
+    /// Runs up to the next thing that the host has to do.
+    pub fn step(&mut self) -> Step<H> {
+        loop {
+            let step = match self.turn.phase {
+                Phase::Start => self.start(),
+                Phase::Asking | Phase::AskingAgain => Some(Step::Clock),
+                Phase::Poll => self.poll(),
+                // The host forgot to bring the wait back; there is nothing to handle.
+                Phase::Waiting => self.enter(Phase::Jobs),
+                Phase::Collect => self.collect(),
+                Phase::Jobs => self.jobs(),
+                Phase::Events => self.events(),
+                Phase::Due => self.due(),
+                Phase::End => self.end(),
+            };
+            if let Some(step) = step {
+                return step;
+            }
+        }
+    }
+
+    /// Answers [`Step::Clock`].
+    pub fn tell(&mut self, now: Moment) {
+        self.turn.now = now;
+        self.turn.phase = match self.turn.phase {
+            Phase::Asking => Phase::Poll,
+            Phase::AskingAgain => Phase::Collect,
+            other => other,
+        };
+    }
+
+    /// Takes back the [`Wait`] of [`Step::Wait`].
+    pub fn waited(&mut self, wait: Wait<H::Kernel>) -> io::Result<()> {
+        self.inbox.wake_up();
+        self.batch = wait.batch;
+        self.reactor.begin_batch();
+        self.inbox.take_into(&mut self.ready);
+        self.turn.jobs = self.ready.len();
+        self.budget.waited(self.turn.jobs);
+        self.turn.phase = if self.timers.is_empty() { Phase::Jobs } else { Phase::AskingAgain };
+        wait.result
+    }
+
+    fn enter(&mut self, phase: Phase) -> Option<Step<H>> {
+        self.turn.phase = phase;
+        None
+    }
+
+    #[inline]
+    fn start(&mut self) -> Option<Step<H>> {
+        if !self.dirty.is_empty() {
+            return self.flush_next();
+        }
+        self.inbox.take_into(&mut self.ready);
+        if self.is_busy() {
+            self.turn.jobs = self.ready.len();
+            if self.budget.spend(self.turn.jobs) {
+                return self.enter(Phase::Jobs);
+            }
+        } else if self.timers.is_empty() {
+            return self.sleep(None);
+        }
+        self.enter(Phase::Asking)
+    }
+
+    fn is_busy(&self) -> bool {
+        !self.ready.is_empty() || !self.due.is_empty() || self.turn.stopping
+    }
+
+    fn poll(&mut self) -> Option<Step<H>> {
+        let now = self.turn.now;
+        if self.is_busy() {
+            if !self.budget.look(now, self.ready.len() + self.due.len()) {
+                return self.enter(Phase::Collect);
+            }
+            return self.poll_at_once();
+        }
+        match self.timers.next_deadline() {
+            None => self.sleep(None),
+            Some(deadline) if deadline <= now => self.poll_at_once(),
+            Some(deadline) => self.sleep(Some(now.until(deadline))),
+        }
+    }
+
+    fn poll_at_once(&mut self) -> Option<Step<H>> {
+        self.turn.phase = Phase::Collect;
+        let polled = self.kernel.wait(&mut self.batch, Some(Duration::ZERO));
+        self.reactor.begin_batch();
+        polled.err().map(Step::PollFailed)
+    }
+
+    fn sleep(&mut self, timeout: Option<Duration>) -> Option<Step<H>> {
+        if let Err(error) = self.kernel.prepare() {
+            return Some(Step::PollFailed(error));
+        }
+        if !self.inbox.fall_asleep() {
+            return self.enter(Phase::Start);
+        }
+        self.turn.phase = Phase::Waiting;
+        let (kernel, batch) = (self.kernel.clone(), std::mem::take(&mut self.batch));
+        Some(Step::Wait(Wait { kernel, batch, timeout, result: Ok(()) }))
+    }
+
+    fn collect(&mut self) -> Option<Step<H>> {
+        while let Some(key) = self.timers.pop_due(self.turn.now) {
+            self.due.push_back(key);
+        }
+        self.turn.jobs = self.ready.len();
+        self.enter(Phase::Jobs)
+    }
+
+    #[inline]
+    fn jobs(&mut self) -> Option<Step<H>> {
+        if self.turn.jobs > 0 {
+            self.turn.jobs -= 1;
+            if let Some(job) = self.ready.pop() {
+                return Some(Step::Job(job));
+            }
+        }
+        self.turn.event = 0;
+        self.turn.accepted = 0;
+        self.enter(Phase::Events)
+    }
+
+    #[inline]
+    fn events(&mut self) -> Option<Step<H>> {
+        if !self.dirty.is_empty()
+            && let Some(step) = self.flush_next()
+        {
+            return Some(step);
+        }
+        while let Some(event) = self.batch.events.get_mut(self.turn.event) {
+            let event = take_half(event);
+            let Some((key, direction)) = event else {
+                self.turn.event += 1;
+                self.turn.accepted = 0;
+                continue;
+            };
+            if let Some(step) = self.handle(key, direction) {
+                return Some(step);
+            }
+        }
+        self.batch.events.clear();
+        self.enter(Phase::Due)
+    }
+
+    fn handle(&mut self, key: Key, direction: Direction) -> Option<Step<H>> {
+        let Some(source) = self.reactor.get(key) else {
+            self.reactor.stale_event();
+            return None;
+        };
+        match (&source.kind, direction) {
+            (Kind::Watch(_), _) => {
+                self.watch_job(key, direction)?;
+                Some(Step::Watch(key, direction))
+            }
+            (Kind::Stream(_), Direction::Read) => self.read_ready(key),
+            (Kind::Stream(_), Direction::Write) => self.write_ready(key),
+            (Kind::Listener(_), Direction::Read) => self.accept_ready(key),
+            (Kind::Listener(_), Direction::Write) => None,
+        }
+    }
+
+    /// Accepts one connection and keeps the event for the next.
+    fn accept_ready(&mut self, key: Key) -> Option<Step<H>> {
+        let mut accepted = self.turn.accepted;
+        let step = self.accept_one(key, &mut accepted)?;
+        self.turn.accepted = accepted;
+        if let Some(event) = self.batch.events.get_mut(self.turn.event) {
+            event.readable = true;
+        }
+        Some(step)
+    }
+
+    #[inline]
+    fn due(&mut self) -> Option<Step<H>> {
+        while let Some(key) = self.due.pop_front() {
+            if let Some(job) = self.timers.cancel(key) {
+                return Some(Step::Job(job));
+            }
+        }
+        self.enter(Phase::End)
+    }
+
+    #[inline]
+    fn end(&mut self) -> Option<Step<H>> {
+        if !self.dirty.is_empty() {
+            return self.flush_next();
+        }
+        if let Err(error) = self.reactor.exorcise() {
+            return Some(Step::PollFailed(error));
+        }
+        self.turn.phase = Phase::Start;
+        (self.turn.stopping || self.turn.single).then_some(Step::Done)
+    }
+}
+
+/// Takes one direction out of an event: readable first, as asyncio has it.
+fn take_half(event: &mut Event) -> Option<(Key, Direction)> {
+    let key = Key::from_token(event.token);
+    if std::mem::take(&mut event.readable) {
+        Some((key, Direction::Read))
+    } else if std::mem::take(&mut event.writable) {
+        Some((key, Direction::Write))
+    } else {
+        None
+    }
+}

@@ -1,0 +1,163 @@
+//! Files that outlive their descriptors: a duplicate keeps them registered, and nobody can reach
+//! their registration any more.
+
+use std::io::ErrorKind;
+
+use oxloop_engine::testing::Bench;
+
+use crate::setup::{add_reader, add_writer, call_at, polls, readable, remove_reader, soon, stream};
+
+/// A loop with a live reader, and a ghost that makes every wait return at once.
+fn haunted() -> Bench {
+    let mut bench = Bench::default();
+    add_reader(&mut bench.engine, 3, "live");
+    add_reader(&mut bench.engine, 4, "dead");
+    bench.kernel.orphan(4);
+    remove_reader(&mut bench.engine, 4);
+    bench.kernel.calls();
+    bench
+}
+
+#[test]
+fn a_ghost_makes_the_poller_anew_with_the_live_registrations_only() {
+    let mut bench = haunted();
+    assert!(bench.just_turn().is_empty());
+    assert_eq!(bench.kernel.calls(), ["renew", "add 3 r"]);
+}
+
+#[test]
+fn a_ghost_is_laid_once() {
+    let mut bench = haunted();
+    for _ in 0..3 {
+        bench.just_turn();
+    }
+    let renewed = bench.kernel.calls().iter().filter(|call| *call == "renew").count();
+    assert_eq!(renewed, 1);
+}
+
+#[test]
+fn the_live_ones_are_heard_in_the_turn_of_the_ghost_and_after_it() {
+    let mut bench = haunted();
+    readable(&bench, &[3]);
+    assert_eq!(bench.just_turn(), ["live"]);
+    readable(&bench, &[3]);
+    assert_eq!(bench.just_turn(), ["live"]);
+}
+
+#[test]
+fn everything_that_is_registered_comes_back_as_it_was() {
+    let mut bench = haunted();
+    add_writer(&mut bench.engine, 3, "live writer");
+    let reading = stream(&mut bench, 5, "reading");
+    let deaf = stream(&mut bench, 6, "deaf");
+    bench.engine.stop_reading(deaf).unwrap();
+    bench.engine.listen(crate::setup::fd(7), 1, "listener").unwrap();
+    bench.kernel.calls();
+    bench.just_turn();
+    let mut calls = bench.kernel.calls();
+    calls.sort();
+    assert_eq!(calls, ["add 3 rw", "add 5 r", "add 7 r", "renew"]);
+    bench.engine.stop_reading(reading).unwrap();
+    bench.engine.start_reading(deaf).unwrap();
+    assert_eq!(bench.kernel.calls(), ["remove 5", "add 6 r"]);
+}
+
+#[test]
+fn an_owner_whose_file_is_closed_does_not_stop_the_others_from_coming_back() {
+    let mut bench = haunted();
+    add_reader(&mut bench.engine, 5, "closed");
+    bench.kernel.calls();
+    bench.kernel.refuse(Some(ErrorKind::InvalidInput));
+    bench.just_turn();
+    bench.kernel.refuse(None);
+    assert_eq!(bench.kernel.calls(), ["renew", "add 3 r", "add 5 r"]);
+    add_reader(&mut bench.engine, 3, "live again");
+    readable(&bench, &[3]);
+    assert_eq!(bench.just_turn(), ["live again"]);
+}
+
+#[test]
+fn a_removal_in_the_same_batch_is_no_ghost() {
+    let mut bench = Bench::default();
+    add_reader(&mut bench.engine, 3, "first");
+    add_reader(&mut bench.engine, 4, "removed");
+    readable(&bench, &[3, 4]);
+    bench.turn(|engine, _| {
+        remove_reader(engine, 4);
+    });
+    assert!(!bench.kernel.calls().contains(&"renew".to_owned()));
+}
+
+#[test]
+fn a_removal_by_a_job_after_the_poll_is_no_ghost() {
+    let mut bench = Bench::default();
+    add_reader(&mut bench.engine, 3, "removed");
+    soon(&mut bench.engine, "job");
+    readable(&bench, &[3]);
+    bench.turn(|engine, _| {
+        remove_reader(engine, 3);
+    });
+    assert_eq!(bench.kernel.calls(), ["add 3 r", "remove 3"]);
+}
+
+#[test]
+fn a_ghost_that_hides_behind_a_removal_is_laid_in_the_next_turn() {
+    let mut bench = haunted();
+    readable(&bench, &[3]);
+    bench.turn(|engine, _| {
+        remove_reader(engine, 3);
+    });
+    assert_eq!(bench.kernel.calls(), ["remove 3"]);
+    bench.just_turn();
+    assert_eq!(bench.kernel.calls(), ["renew"]);
+}
+
+#[test]
+fn a_removal_by_a_timer_does_not_hide_the_next_turns_ghost() {
+    let mut bench = haunted();
+    bench.kernel.fail("wait", ErrorKind::Interrupted);
+    call_at(&mut bench.engine, 0.0, "timer");
+    bench.turn(|engine, step| {
+        if step == "timer" {
+            remove_reader(engine, 3);
+        }
+    });
+    bench.just_turn();
+    assert_eq!(bench.kernel.calls(), ["remove 3", "renew"]);
+}
+
+#[test]
+fn a_loop_that_was_haunted_waits_again() {
+    let mut bench = haunted();
+    bench.engine.begin_run(false);
+    let kernel = bench.kernel.clone();
+    call_at(&mut bench.engine, 1.0, "end");
+    bench.now = 0.5;
+    let mut turns = 0;
+    while polls(&bench) < 10 {
+        bench.just_turn();
+        turns += 1;
+    }
+    assert_eq!(turns, 10);
+    let renewals = kernel.calls().iter().filter(|call| *call == "renew").count();
+    assert_eq!(renewals, 1);
+}
+
+#[test]
+fn a_poller_that_cannot_be_made_anew_is_reported_and_the_loop_goes_on() {
+    let mut bench = haunted();
+    bench.kernel.fail("renew", ErrorKind::OutOfMemory);
+    assert_eq!(bench.just_turn(), ["poll failed: out of memory"]);
+    // The ghost is still there, and laid at the second attempt.
+    readable(&bench, &[3]);
+    assert_eq!(bench.just_turn(), ["live"]);
+    assert_eq!(bench.kernel.calls(), ["renew", "renew", "add 3 r"]);
+}
+
+#[test]
+fn a_token_that_was_never_given_out_is_a_ghost() {
+    let mut bench = Bench::default();
+    bench.kernel.ready_token(77);
+    bench.just_turn();
+    assert_eq!(bench.kernel.calls(), ["renew"]);
+}

@@ -1,0 +1,21 @@
+//! The engine on a scripted kernel: no socket, no sleep, no Python. One file per subject; `setup`
+//! has the words that they share. A [`Bench`](oxloop_engine::testing::Bench) writes every step
+//! down, so most tests compare what happened, in its order, with what should have.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+
+mod budget;
+mod gc;
+mod ghosts;
+mod inbox;
+mod interrupted;
+mod listener;
+mod setup;
+mod stream_close;
+mod stream_flow;
+mod stream_flush;
+mod stream_read;
+mod stream_write;
+mod timers;
+mod turn;
+mod watch_reuse;
+mod watches;

@@ -1,0 +1,361 @@
+//! How a stream ends: close, abort, the end of writing, and waiting for an empty queue.
+
+use std::io::ErrorKind;
+
+use oxloop_engine::testing::Bench;
+use oxloop_engine::{Closing, Interest, Key, Settled, Wrote};
+
+use crate::setup::{
+    Loop, arrives, assert_fine, blocked_stream, readable, soon, stream, writable, write,
+};
+
+const FLUSHED: &str = "s flushed, resume false";
+
+#[track_caller]
+fn assert_closing(closing: &Closing, expected: &Closing) {
+    assert_eq!(format!("{closing:?}"), format!("{expected:?}"));
+}
+
+fn is_closed(engine: &mut Loop, key: Key) -> bool {
+    matches!(write(engine, key, b"x"), Wrote::Closed)
+}
+
+/// A stream that was closed with ten bytes queued, of which the kernel takes none.
+fn closing(bench: &mut Bench) -> Key {
+    let key = blocked_stream(bench, 3, 10);
+    bench.kernel.room(3, Ok(0));
+    assert_closing(&bench.engine.close(key), &Closing::AfterFlush);
+    key
+}
+
+/// Runs a turn in which the kernel has room; says how often the stream finished.
+fn finishes(bench: &mut Bench, key: Key) -> usize {
+    writable(bench, &[3]);
+    let mut finished = 0;
+    bench.turn(|engine, step| {
+        assert_eq!(step, FLUSHED);
+        finished += usize::from(engine.settle(key).finished);
+    });
+    finished
+}
+
+#[test]
+fn a_stream_with_nothing_queued_closes_now() {
+    let mut bench = Bench::default();
+    let key = stream(&mut bench, 3, "s");
+    assert_closing(&bench.engine.close(key), &Closing::Now);
+    assert_eq!(bench.kernel.interest(3), Interest::NONE);
+    assert!(bench.just_turn().is_empty());
+    assert!(!bench.engine.settle(key).finished);
+}
+
+#[test]
+fn what_waits_for_the_flush_is_sent_by_closing() {
+    let mut bench = Bench::default();
+    let key = stream(&mut bench, 3, "s");
+    write(&mut bench.engine, key, b"last words");
+    assert_closing(&bench.engine.close(key), &Closing::Now);
+    assert_eq!(bench.kernel.sent(3), b"last words");
+    assert!(bench.just_turn().is_empty());
+    assert!(!bench.engine.settle(key).finished);
+}
+
+#[test]
+fn what_the_kernel_does_not_take_is_sent_before_the_end() {
+    let mut bench = Bench::default();
+    let key = closing(&mut bench);
+    assert_eq!(bench.kernel.interest(3), Interest { read: false, write: true });
+    assert_eq!(finishes(&mut bench, key), 1);
+    assert_eq!(bench.kernel.sent(3).len(), 10);
+    assert_eq!(bench.engine.settle(key), Settled { finished: false, emptied: false });
+    assert!(bench.just_turn().is_empty());
+}
+
+#[test]
+fn a_stream_that_is_closing_finishes_only_when_all_is_sent() {
+    let mut bench = Bench::default();
+    let key = closing(&mut bench);
+    bench.kernel.room(3, Ok(9));
+    writable(&bench, &[3]);
+    assert!(bench.just_turn().is_empty());
+    assert!(!bench.engine.settle(key).finished);
+    assert_eq!(finishes(&mut bench, key), 1);
+}
+
+#[test]
+fn closing_twice_says_so() {
+    let mut bench = Bench::default();
+    let key = closing(&mut bench);
+    assert_closing(&bench.engine.close(key), &Closing::Already);
+    finishes(&mut bench, key);
+    assert_closing(&bench.engine.close(key), &Closing::Already);
+    let other = stream(&mut bench, 4, "s");
+    bench.engine.close(other);
+    assert_closing(&bench.engine.close(other), &Closing::Already);
+}
+
+#[test]
+fn a_stream_that_is_closing_neither_reads_nor_takes_writes() {
+    let mut bench = Bench::default();
+    let key = closing(&mut bench);
+    assert!(is_closed(&mut bench.engine, key));
+    assert_eq!(bench.engine.buffered(key), 10);
+    bench.kernel.incoming(3, Ok(b"too late"));
+    bench.kernel.room(3, Ok(0));
+    bench.kernel.ready(&[(3, true, true)]);
+    assert!(bench.just_turn().is_empty());
+}
+
+#[test]
+fn a_close_in_the_same_batch_stops_the_read() {
+    let mut bench = Bench::default();
+    let first = stream(&mut bench, 3, "first");
+    let second = stream(&mut bench, 4, "second");
+    bench.kernel.incoming(3, Ok(b"x"));
+    bench.kernel.incoming(4, Ok(b"x"));
+    readable(&bench, &[3, 4]);
+    let log = bench.turn(|engine, _| {
+        engine.close(first);
+        engine.close(second);
+    });
+    assert_eq!(log, ["first received x"]);
+}
+
+#[test]
+fn a_rest_that_cannot_be_sent_fails_the_close() {
+    let mut bench = Bench::default();
+    let key = stream(&mut bench, 3, "s");
+    write(&mut bench.engine, key, b"last words");
+    bench.kernel.room(3, Err(ErrorKind::BrokenPipe.into()));
+    let closing = bench.engine.close(key);
+    assert!(matches!(&closing, Closing::Failed(error) if error.kind() == ErrorKind::BrokenPipe));
+    assert_eq!(bench.engine.buffered(key), 0);
+    assert!(bench.engine.abort(key));
+    assert!(bench.just_turn().is_empty());
+}
+
+#[test]
+fn a_close_that_failed_is_not_reported_as_finished_as_well() {
+    let mut bench = Bench::default();
+    let key = stream(&mut bench, 3, "s");
+    write(&mut bench.engine, key, b"last words");
+    bench.kernel.room(3, Err(ErrorKind::BrokenPipe.into()));
+    bench.engine.close(key);
+    assert!(bench.just_turn().is_empty());
+    assert!(!bench.engine.settle(key).finished);
+}
+
+#[test]
+fn a_flush_that_fails_while_closing_is_reported_once() {
+    let mut bench = Bench::default();
+    let key = closing(&mut bench);
+    bench.kernel.room(3, Err(ErrorKind::ConnectionReset.into()));
+    writable(&bench, &[3]);
+    assert_eq!(bench.just_turn(), ["s write failed: connection reset"]);
+    assert!(bench.engine.abort(key));
+    assert!(bench.just_turn().is_empty());
+    assert!(!bench.engine.settle(key).finished);
+}
+
+#[test]
+fn an_abort_drops_the_queue_and_says_whether_it_came_first() {
+    let mut bench = Bench::default();
+    let key = blocked_stream(&mut bench, 3, 10);
+    assert!(bench.engine.abort(key));
+    assert!(!bench.engine.abort(key));
+    assert_eq!((bench.engine.buffered(key), bench.engine.is_blocked(key)), (0, false));
+    assert_eq!(bench.kernel.calls(), ["remove 3"]);
+    assert!(is_closed(&mut bench.engine, key));
+    assert_closing(&bench.engine.close(key), &Closing::Already);
+    bench.just_turn();
+    assert!(bench.kernel.sent(3).is_empty());
+}
+
+#[test]
+fn an_abort_drops_what_waits_for_the_flush() {
+    let mut bench = Bench::default();
+    let key = stream(&mut bench, 3, "s");
+    write(&mut bench.engine, key, b"never mind");
+    bench.engine.abort(key);
+    assert!(bench.just_turn().is_empty());
+    assert_eq!(bench.kernel.sends(), 0);
+}
+
+#[test]
+fn an_abort_overtakes_a_close() {
+    let mut bench = Bench::default();
+    let key = closing(&mut bench);
+    assert!(bench.engine.abort(key));
+    assert!(!bench.engine.settle(key).finished);
+    let closed = stream(&mut bench, 4, "closed");
+    bench.engine.close(closed);
+    assert!(!bench.engine.abort(closed));
+}
+
+#[test]
+fn an_abort_while_the_flush_is_reported_leaves_nothing_to_settle() {
+    let mut bench = Bench::default();
+    let key = closing(&mut bench);
+    writable(&bench, &[3]);
+    bench.turn(|engine, _| {
+        assert!(engine.abort(key));
+        assert!(!engine.settle(key).finished);
+    });
+}
+
+#[test]
+fn the_end_of_writing_is_said_at_once_if_nothing_is_queued() {
+    let mut bench = Bench::default();
+    let key = stream(&mut bench, 3, "s");
+    bench.engine.write_eof(key).unwrap();
+    assert!(bench.kernel.was_shut(3));
+    assert!(is_closed(&mut bench.engine, key));
+    arrives(&bench, 3, b"still reading");
+    assert_eq!(bench.just_turn(), ["s received still reading"]);
+}
+
+#[test]
+fn the_end_of_writing_takes_along_what_waits_for_the_flush() {
+    let mut bench = Bench::default();
+    let key = stream(&mut bench, 3, "s");
+    write(&mut bench.engine, key, b"last words");
+    bench.engine.write_eof(key).unwrap();
+    assert!(bench.kernel.was_shut(3));
+    assert_eq!(bench.kernel.sent(3), b"last words");
+}
+
+#[test]
+fn the_end_of_writing_waits_for_the_queue_and_is_said_once() {
+    let mut bench = Bench::default();
+    let key = blocked_stream(&mut bench, 3, 10);
+    bench.kernel.room(3, Ok(0));
+    bench.engine.write_eof(key).unwrap();
+    bench.engine.write_eof(key).unwrap();
+    assert!(!bench.kernel.was_shut(3));
+    assert!(is_closed(&mut bench.engine, key));
+    writable(&bench, &[3]);
+    bench.just_turn();
+    assert!(bench.kernel.was_shut(3));
+    assert_eq!(bench.kernel.shuts(3), 1);
+    bench.engine.write_eof(key).unwrap();
+    bench.engine.close(key);
+    assert_eq!(bench.kernel.shuts(3), 1);
+}
+
+#[test]
+fn a_last_word_that_fails_is_an_error() {
+    let mut bench = Bench::default();
+    let key = stream(&mut bench, 3, "s");
+    write(&mut bench.engine, key, b"last words");
+    bench.kernel.room(3, Err(ErrorKind::BrokenPipe.into()));
+    let error = bench.engine.write_eof(key).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    assert!(!bench.kernel.was_shut(3));
+    assert!(bench.just_turn().is_empty());
+}
+
+#[test]
+fn a_stream_whose_writing_has_ended_can_be_closed() {
+    let mut bench = Bench::default();
+    let key = stream(&mut bench, 3, "s");
+    bench.engine.write_eof(key).unwrap();
+    assert_closing(&bench.engine.close(key), &Closing::Now);
+    let other = blocked_stream(&mut bench, 3, 10);
+    bench.kernel.room(3, Ok(0));
+    bench.engine.write_eof(other).unwrap();
+    bench.kernel.room(3, Ok(0));
+    assert_closing(&bench.engine.close(other), &Closing::AfterFlush);
+    assert_eq!(finishes(&mut bench, other), 1);
+}
+
+#[test]
+fn an_empty_queue_is_not_waited_for() {
+    let mut bench = Bench::default();
+    let key = stream(&mut bench, 3, "s");
+    assert!(bench.engine.await_empty(key).unwrap());
+    write(&mut bench.engine, key, b"hello");
+    assert!(bench.engine.await_empty(key).unwrap());
+    assert_eq!(bench.kernel.sent(3), b"hello");
+    assert!(bench.just_turn().is_empty());
+}
+
+#[test]
+fn a_queue_that_became_empty_is_told_once() {
+    let mut bench = Bench::default();
+    let key = blocked_stream(&mut bench, 3, 10);
+    writable(&bench, &[3]);
+    let log = bench.turn(|engine, _| {
+        assert_eq!(engine.settle(key), Settled { finished: false, emptied: true });
+        assert_eq!(engine.settle(key), Settled { finished: false, emptied: false });
+    });
+    assert_eq!(log, [FLUSHED]);
+    write(&mut bench.engine, key, b"more");
+    assert!(bench.just_turn().is_empty());
+}
+
+#[test]
+fn a_queue_that_is_filled_again_at_the_flush_is_told_when_it_is_empty() {
+    let mut bench = Bench::default();
+    let key = blocked_stream(&mut bench, 3, 10);
+    writable(&bench, &[3]);
+    let (mut round, mut emptied) = (0, Vec::new());
+    let log = bench.turn(|engine, _| {
+        round += 1;
+        if round == 1 {
+            assert_fine(&write(engine, key, b"more"));
+        }
+        emptied.push(engine.settle(key).emptied);
+    });
+    assert_eq!(log, [FLUSHED, FLUSHED]);
+    assert_eq!(emptied, [false, true]);
+}
+
+#[test]
+fn an_awaited_queue_that_the_end_of_writing_empties_is_told() {
+    let mut bench = Bench::default();
+    let key = blocked_stream(&mut bench, 3, 10);
+    bench.engine.write_eof(key).unwrap();
+    assert!(bench.kernel.was_shut(3));
+    let log = bench.turn(|engine, _| assert!(engine.settle(key).emptied));
+    assert_eq!(log, [FLUSHED]);
+}
+
+#[test]
+fn waiting_for_an_empty_queue_may_find_the_connection_lost() {
+    let mut bench = Bench::default();
+    let key = stream(&mut bench, 3, "s");
+    write(&mut bench.engine, key, b"hello");
+    bench.kernel.room(3, Err(ErrorKind::BrokenPipe.into()));
+    assert!(bench.engine.await_empty(key).is_err());
+    assert_eq!(bench.engine.buffered(key), 0);
+}
+
+#[test]
+fn a_released_stream_answers_as_one_that_has_ended() {
+    let mut bench = Bench::default();
+    let key = blocked_stream(&mut bench, 3, 10);
+    assert_eq!(bench.engine.release(key), Some("s"));
+    assert_eq!(bench.kernel.calls(), ["remove 3"]);
+    let engine = &mut bench.engine;
+    assert_closing(&engine.close(key), &Closing::Already);
+    assert!(!engine.abort(key));
+    assert!(engine.await_empty(key).unwrap());
+    engine.write_eof(key).unwrap();
+    assert!(!bench.kernel.was_shut(3));
+    assert_eq!(bench.engine.settle(key), Settled { finished: false, emptied: false });
+}
+
+#[test]
+fn a_stream_may_be_released_when_it_finishes() {
+    let mut bench = Bench::default();
+    let key = closing(&mut bench);
+    soon(&mut bench.engine, "job");
+    bench.kernel.ready(&[(3, true, true)]);
+    let log = bench.turn(|engine, step| {
+        if step == FLUSHED && engine.settle(key).finished {
+            assert_eq!(engine.release(key), Some("s"));
+        }
+    });
+    assert_eq!(log, ["job", FLUSHED]);
+    assert_eq!(bench.engine.conn(key), None);
+}

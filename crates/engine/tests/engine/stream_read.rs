@@ -1,0 +1,318 @@
+//! What a stream reads, how much at a time, and when it listens at all.
+
+use std::io::ErrorKind;
+
+use oxloop_engine::testing::Bench;
+use oxloop_engine::{Interest, Step};
+
+use crate::setup::{arrives, blocked_stream, fd, readable, soon, stream};
+
+const KIB: usize = 1024;
+
+/// A stream of which data has come, `count` bytes of it.
+fn arrives_much(bench: &Bench, count: usize) {
+    arrives(bench, 3, &vec![b'x'; count]);
+}
+
+#[test]
+fn a_new_stream_is_deaf_and_unknown_to_the_poller() {
+    let mut bench = Bench::default();
+    let key = bench.engine.open_stream(fd(3), "s").unwrap();
+    assert_eq!(bench.engine.conn(key), Some(&"s"));
+    assert!(bench.kernel.calls().is_empty());
+}
+
+#[test]
+fn starting_and_stopping_tell_the_poller_once_each() {
+    let mut bench = Bench::default();
+    let key = bench.engine.open_stream(fd(3), "s").unwrap();
+    bench.engine.start_reading(key).unwrap();
+    bench.engine.start_reading(key).unwrap();
+    assert_eq!(bench.kernel.calls(), ["add 3 r"]);
+    bench.engine.stop_reading(key).unwrap();
+    bench.engine.stop_reading(key).unwrap();
+    assert_eq!(bench.kernel.calls(), ["remove 3"]);
+    bench.engine.start_reading(key).unwrap();
+    assert_eq!(bench.kernel.calls(), ["add 3 r"]);
+}
+
+#[test]
+fn a_stream_that_waits_for_the_kernel_keeps_its_other_half_registered() {
+    let mut bench = Bench::default();
+    let key = blocked_stream(&mut bench, 3, 10);
+    bench.engine.stop_reading(key).unwrap();
+    bench.engine.start_reading(key).unwrap();
+    assert_eq!(bench.kernel.calls(), ["modify 3 w", "modify 3 rw"]);
+}
+
+#[test]
+fn data_is_received_as_it_came() {
+    let mut bench = Bench::default();
+    stream(&mut bench, 3, "s");
+    arrives(&bench, 3, b"hello");
+    let log = bench.turn(|engine, _| assert_eq!(engine.received(5), b"hello"));
+    assert_eq!(log, ["s received hello"]);
+}
+
+#[test]
+fn an_event_is_one_read() {
+    let mut bench = Bench::default();
+    stream(&mut bench, 3, "s");
+    arrives(&bench, 3, b"one");
+    bench.kernel.incoming(3, Ok(b"two"));
+    assert_eq!(bench.just_turn(), ["s received one"]);
+    readable(&bench, &[3]);
+    assert_eq!(bench.just_turn(), ["s received two"]);
+}
+
+#[test]
+fn streams_do_not_mix_what_they_read() {
+    let mut bench = Bench::default();
+    for (number, name, data) in [(3, "a", &b"long and 1"[..]), (4, "b", b"2"), (5, "c", b"three")] {
+        stream(&mut bench, number, name);
+        bench.kernel.incoming(number, Ok(data));
+    }
+    readable(&bench, &[3, 4, 5]);
+    let log = bench.just_turn();
+    assert_eq!(log, ["a received long and 1", "b received 2", "c received three"]);
+}
+
+#[test]
+fn full_reads_make_the_next_one_larger_and_a_short_one_small_again() {
+    let mut bench = Bench::default();
+    stream(&mut bench, 3, "s");
+    for count in [64 * KIB, 128 * KIB, 256 * KIB, 256 * KIB, 1, 64 * KIB - 1, 1] {
+        arrives_much(&bench, count);
+        bench.just_turn();
+    }
+    let asked: Vec<_> = bench.kernel.asked().iter().map(|size| size / KIB).collect();
+    assert_eq!(asked, [64, 128, 256, 256, 256, 64, 64]);
+}
+
+#[test]
+fn a_large_message_comes_in_pieces_and_complete() {
+    let mut bench = Bench::default();
+    stream(&mut bench, 3, "s");
+    let message: Vec<u8> = (0..1_000_000_u32).map(|number| number as u8).collect();
+    bench.kernel.incoming(3, Ok(&message));
+    let mut got = Vec::new();
+    while got.len() < message.len() {
+        readable(&bench, &[3]);
+        bench.engine.begin_run(true);
+        while let step = bench.engine.step()
+            && !matches!(step, Step::Done)
+        {
+            match step {
+                Step::Wait(mut wait) => {
+                    wait.block();
+                    bench.engine.waited(wait).unwrap();
+                }
+                Step::Received(_, count) => got.extend_from_slice(bench.engine.received(count)),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert!(got == message);
+    assert_eq!(bench.kernel.asked().len(), 6);
+}
+
+#[test]
+fn each_stream_has_its_own_appetite() {
+    let mut bench = Bench::default();
+    stream(&mut bench, 3, "hungry");
+    stream(&mut bench, 4, "modest");
+    arrives_much(&bench, 64 * KIB);
+    bench.just_turn();
+    arrives(&bench, 4, b"x");
+    bench.just_turn();
+    arrives(&bench, 3, b"x");
+    bench.just_turn();
+    assert_eq!(bench.kernel.asked(), [64 * KIB, 64 * KIB, 128 * KIB]);
+}
+
+#[test]
+fn the_end_is_reported_once_and_listened_for_no_more() {
+    let mut bench = Bench::default();
+    let key = stream(&mut bench, 3, "s");
+    bench.kernel.ready(&[(3, true, true)]);
+    readable(&bench, &[3]);
+    bench.kernel.incoming(3, Ok(b""));
+    bench.kernel.incoming(3, Ok(b""));
+    assert_eq!(bench.just_turn(), ["s ended"]);
+    assert_eq!(bench.kernel.calls(), ["remove 3"]);
+    assert!(bench.just_turn().is_empty());
+    bench.engine.start_reading(key).unwrap();
+    assert!(bench.kernel.calls().is_empty());
+}
+
+#[test]
+fn a_stream_that_ended_still_waits_for_the_kernel_to_take_more() {
+    let mut bench = Bench::default();
+    blocked_stream(&mut bench, 3, 10);
+    arrives(&bench, 3, b"");
+    assert_eq!(bench.just_turn(), ["s ended"]);
+    assert_eq!(bench.kernel.interest(3), Interest { read: false, write: true });
+}
+
+#[test]
+fn a_read_that_fails_is_reported() {
+    let mut bench = Bench::default();
+    stream(&mut bench, 3, "s");
+    bench.kernel.incoming(3, Err(ErrorKind::ConnectionReset.into()));
+    readable(&bench, &[3]);
+    assert_eq!(bench.just_turn(), ["s read failed: connection reset"]);
+}
+
+#[test]
+fn a_read_that_would_block_or_was_interrupted_is_nothing() {
+    let mut bench = Bench::default();
+    stream(&mut bench, 3, "s");
+    for kind in [ErrorKind::WouldBlock, ErrorKind::Interrupted] {
+        bench.kernel.incoming(3, Err(kind.into()));
+        readable(&bench, &[3]);
+        assert!(bench.just_turn().is_empty());
+    }
+    arrives(&bench, 3, b"still here");
+    assert_eq!(bench.just_turn(), ["s received still here"]);
+}
+
+#[test]
+fn a_stream_that_was_stopped_in_the_same_batch_reads_nothing() {
+    let mut bench = Bench::default();
+    stream(&mut bench, 3, "first");
+    let second = stream(&mut bench, 4, "second");
+    bench.kernel.incoming(3, Ok(b"x"));
+    bench.kernel.incoming(4, Ok(b"kept by the kernel"));
+    readable(&bench, &[3, 4]);
+    let log = bench.turn(|engine, _| engine.stop_reading(second).unwrap());
+    assert_eq!(log, ["first received x"]);
+    bench.engine.start_reading(second).unwrap();
+    readable(&bench, &[4]);
+    assert_eq!(bench.just_turn(), ["second received kept by the kernel"]);
+}
+
+#[test]
+fn a_stream_that_a_job_stopped_after_the_poll_reads_nothing() {
+    let mut bench = Bench::default();
+    let key = stream(&mut bench, 3, "s");
+    soon(&mut bench.engine, "stop");
+    arrives(&bench, 3, b"x");
+    let log = bench.turn(|engine, _| engine.stop_reading(key).unwrap());
+    assert_eq!(log, ["stop"]);
+    assert!(bench.kernel.asked().is_empty());
+}
+
+#[test]
+fn a_stream_may_be_released_by_its_own_data() {
+    let mut bench = Bench::default();
+    let key = stream(&mut bench, 3, "s");
+    bench.kernel.incoming(3, Ok(b"bye"));
+    bench.kernel.ready(&[(3, true, true)]);
+    bench.turn(|engine, _| assert_eq!(engine.release(key), Some("s")));
+    assert_eq!(bench.kernel.calls(), ["remove 3"]);
+    assert_eq!(bench.engine.release(key), None);
+}
+
+#[test]
+fn an_offered_read_goes_into_the_owners_memory() {
+    let mut bench = Bench::default();
+    let key = stream(&mut bench, 3, "s");
+    bench.engine.set_offered(key, true);
+    arrives(&bench, 3, b"hello world");
+    let mut buffer = [0; 5];
+    let log = bench.turn(|engine, _| assert_eq!(engine.receive_into(key, &mut buffer).unwrap(), 5));
+    assert_eq!((log, &buffer), (vec!["s offer".to_owned()], b"hello"));
+    readable(&bench, &[3]);
+    bench.turn(|engine, _| assert_eq!(engine.receive_into(key, &mut buffer).unwrap(), 5));
+    assert_eq!(&buffer, b" worl");
+}
+
+#[test]
+fn an_offer_that_is_not_taken_leaves_the_data_in_the_kernel() {
+    let mut bench = Bench::default();
+    let key = stream(&mut bench, 3, "s");
+    bench.engine.set_offered(key, true);
+    arrives(&bench, 3, b"hello");
+    assert_eq!(bench.just_turn(), ["s offer"]);
+    assert!(bench.kernel.asked().is_empty());
+    bench.engine.set_offered(key, false);
+    readable(&bench, &[3]);
+    assert_eq!(bench.just_turn(), ["s received hello"]);
+}
+
+#[test]
+fn nothing_in_an_offered_buffer_is_the_end() {
+    let mut bench = Bench::default();
+    let key = stream(&mut bench, 3, "s");
+    bench.engine.set_offered(key, true);
+    arrives(&bench, 3, b"");
+    bench.turn(|engine, _| assert_eq!(engine.receive_into(key, &mut [0; 5]).unwrap(), 0));
+    assert_eq!(bench.kernel.calls(), ["remove 3"]);
+}
+
+#[test]
+fn nothing_in_a_buffer_without_room_is_not_the_end() {
+    let mut bench = Bench::default();
+    let key = stream(&mut bench, 3, "s");
+    bench.engine.set_offered(key, true);
+    arrives(&bench, 3, b"hello");
+    bench.turn(|engine, _| assert_eq!(engine.receive_into(key, &mut []).unwrap(), 0));
+    assert!(bench.kernel.calls().is_empty());
+}
+
+#[test]
+fn an_offered_read_reports_errors_to_the_caller() {
+    let mut bench = Bench::default();
+    let key = stream(&mut bench, 3, "s");
+    bench.engine.set_offered(key, true);
+    bench.kernel.incoming(3, Err(ErrorKind::ConnectionReset.into()));
+    readable(&bench, &[3]);
+    bench.turn(|engine, _| {
+        let error = engine.receive_into(key, &mut [0; 5]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    });
+}
+
+#[test]
+fn an_owner_that_stopped_or_left_before_taking_the_offer_gets_nothing() {
+    // The buffer comes from code that may do anything.
+    let mut bench = Bench::default();
+    let key = stream(&mut bench, 3, "s");
+    bench.engine.set_offered(key, true);
+    arrives(&bench, 3, b"hello");
+    bench.turn(|engine, _| {
+        engine.stop_reading(key).unwrap();
+        let error = engine.receive_into(key, &mut [0; 5]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        engine.release(key);
+        let error = engine.receive_into(key, &mut [0; 5]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    });
+    assert!(bench.kernel.asked().is_empty());
+}
+
+#[test]
+fn a_poller_that_refuses_is_an_error_and_can_be_asked_again() {
+    let mut bench = Bench::default();
+    let key = bench.engine.open_stream(fd(3), "s").unwrap();
+    bench.kernel.refuse(Some(ErrorKind::OutOfMemory));
+    let error = bench.engine.start_reading(key).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OutOfMemory);
+    bench.kernel.refuse(None);
+    bench.engine.start_reading(key).unwrap();
+    arrives(&bench, 3, b"hello");
+    assert_eq!(bench.just_turn(), ["s received hello"]);
+}
+
+#[test]
+fn a_key_that_names_nothing_any_more_does_nothing() {
+    let mut bench = Bench::default();
+    let key = stream(&mut bench, 3, "s");
+    bench.engine.release(key);
+    bench.kernel.calls();
+    bench.engine.start_reading(key).unwrap();
+    bench.engine.stop_reading(key).unwrap();
+    bench.engine.set_offered(key, true);
+    assert_eq!(bench.engine.conn(key), None);
+    assert!(bench.kernel.calls().is_empty());
+}

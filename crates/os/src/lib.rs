@@ -1,0 +1,14 @@
+//! What oxloop asks of the operating system, and nothing else.
+//!
+//! Every function here is one system call (or the few that make one step), answers with
+//! [`std::io::Result`], and holds no policy: when to poll, what to do about `EMFILE` or how much to
+//! read is decided in `oxloop-engine`. This is the only crate that names `rustix`.
+
+pub mod clock;
+pub mod fd;
+pub mod poller;
+pub mod socket;
+mod wake;
+
+pub use fd::Fd;
+pub use poller::{Batch, Event, Interest, Poller};

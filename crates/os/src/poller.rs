@@ -1,0 +1,191 @@
+//! Readiness: a level-triggered epoll instance with a wake-up of its own.
+//!
+//! The kernel keeps a registration for as long as the open file lives, not the descriptor: after
+//! `dup` and `close` it reports events under a token whose number cannot be deregistered any more.
+//! The poller reports them faithfully; its user tells by the token's generation that nobody owns
+//! them and calls [`Poller::renew`].
+
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::buffer::spare_capacity;
+use rustix::event::{Timespec, epoll};
+use rustix::io::{DupFlags, Errno, dup3};
+
+use crate::fd::Fd;
+use crate::wake::Wake;
+
+/// The token of the poller's own wake-up; no registration may use it.
+pub const WAKE: u64 = u64::MAX;
+
+/// How many events one wait takes at most. What did not fit is reported by the next one.
+const BATCH: usize = 1024;
+
+/// What to watch a descriptor for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Interest {
+    pub read: bool,
+    pub write: bool,
+}
+
+impl Interest {
+    pub const NONE: Interest = Interest { read: false, write: false };
+
+    fn flags(self) -> epoll::EventFlags {
+        let mut flags = epoll::EventFlags::empty();
+        flags.set(epoll::EventFlags::IN, self.read);
+        flags.set(epoll::EventFlags::OUT, self.write);
+        flags
+    }
+}
+
+/// One descriptor's readiness. Errors and hang-ups count as both directions, as in `selectors`:
+/// whoever waits finds out by trying.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    pub token: u64,
+    pub readable: bool,
+    pub writable: bool,
+}
+
+/// The events of one wait, in memory that is kept from wait to wait.
+#[derive(Default)]
+pub struct Batch {
+    raw: Vec<epoll::Event>,
+    pub events: Vec<Event>,
+}
+
+// SAFETY: the records' user data, a union with a pointer, only ever holds our numbers.
+unsafe impl Send for Batch {}
+
+impl std::fmt::Debug for Batch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.events.fmt(f)
+    }
+}
+
+/// The epoll instance and its wake-up. Only `wake` is meant for other threads.
+#[derive(Debug)]
+pub struct Poller {
+    epoll: OwnedFd,
+    wake: Wake,
+}
+
+impl Poller {
+    pub fn new() -> io::Result<Poller> {
+        let poller = Poller { epoll: create()?, wake: Wake::new()? };
+        poller.watch_wake(&poller.epoll)?;
+        Ok(poller)
+    }
+
+    pub fn add(&self, fd: Fd, token: u64, interest: Interest) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(token);
+        Ok(epoll::add(&self.epoll, fd.borrow(), data, interest.flags())?)
+    }
+
+    pub fn modify(&self, fd: Fd, token: u64, interest: Interest) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(token);
+        Ok(epoll::modify(&self.epoll, fd.borrow(), data, interest.flags())?)
+    }
+
+    pub fn remove(&self, fd: Fd) -> io::Result<()> {
+        Ok(epoll::delete(&self.epoll, fd.borrow())?)
+    }
+
+    /// Waits until something is ready, `wake` was called, a signal came (no events then) or
+    /// `timeout` is over; `None` waits without end. The batch holds this wait's events afterwards.
+    pub fn wait(&self, batch: &mut Batch, timeout: Option<Duration>) -> io::Result<()> {
+        let Batch { raw, events } = batch;
+        events.clear();
+        raw.clear();
+        raw.try_reserve(BATCH)?;
+        match self.epoll_wait(raw, timeout) {
+            Ok(()) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        events.try_reserve(raw.len())?;
+        for event in raw.iter() {
+            let (token, flags) = (event.data.u64(), event.flags);
+            if token == WAKE {
+                self.wake.quiet();
+                continue;
+            }
+            events.push(Event {
+                token,
+                readable: flags.intersects(!epoll::EventFlags::OUT),
+                writable: flags.intersects(!epoll::EventFlags::IN),
+            });
+        }
+        Ok(())
+    }
+
+    /// Ends the current or the next wait. From any thread.
+    pub fn wake(&self) {
+        self.wake.ring();
+    }
+
+    /// Forgets every registration, also those whose descriptors are closed already: a new epoll
+    /// instance takes the place (and the descriptor number) of the old one.
+    pub fn renew(&self) -> io::Result<()> {
+        let fresh = create()?;
+        self.watch_wake(&fresh)?;
+        // SAFETY: the number is ours for as long as `self` lives; ManuallyDrop keeps this second
+        // owner from closing it. dup3 replaces the file behind it in one step.
+        let mut place = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(self.epoll.as_raw_fd()) });
+        Ok(dup3(&fresh, &mut place, DupFlags::CLOEXEC)?)
+    }
+
+    fn watch_wake(&self, epoll: &OwnedFd) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(WAKE);
+        Ok(epoll::add(epoll, self.wake.fd(), data, epoll::EventFlags::IN)?)
+    }
+
+    fn epoll_wait(
+        &self,
+        raw: &mut Vec<epoll::Event>,
+        timeout: Option<Duration>,
+    ) -> Result<(), Errno> {
+        let exact = timeout.map(timespec);
+        match epoll::wait(&self.epoll, spare_capacity(raw), exact.as_ref()) {
+            // Before Linux 5.11 there is no epoll_pwait2: whole milliseconds, rounded up, since a
+            // timer may be late but never early.
+            Err(Errno::NOSYS | Errno::PERM) => {
+                let coarse = timeout.map(|t| timespec(Duration::from_millis(ceil_millis(t))));
+                epoll::wait(&self.epoll, spare_capacity(raw), coarse.as_ref()).map(drop)
+            }
+            other => other.map(drop),
+        }
+    }
+}
+
+fn create() -> io::Result<OwnedFd> {
+    Ok(epoll::create(epoll::CreateFlags::CLOEXEC)?)
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(duration.subsec_nanos()),
+    }
+}
+
+fn ceil_millis(duration: Duration) -> u64 {
+    let millis = duration.as_nanos().div_ceil(1_000_000);
+    u64::try_from(millis).unwrap_or(u64::MAX).min(i32::MAX as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ceil_millis;
+    use std::time::Duration;
+
+    #[test]
+    fn coarse_timeouts_round_up() {
+        assert_eq!(ceil_millis(Duration::ZERO), 0);
+        assert_eq!(ceil_millis(Duration::from_nanos(1)), 1);
+        assert_eq!(ceil_millis(Duration::from_millis(3)), 3);
+        assert_eq!(ceil_millis(Duration::MAX), i32::MAX as u64);
+    }
+}

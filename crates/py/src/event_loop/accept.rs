@@ -1,0 +1,138 @@
+//! Serving: what `_start_serving` was given, and connections as they come in.
+
+use oxloop_engine::AcceptFailure;
+use oxloop_engine::{Address, Fd, Key};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+
+use super::Loop;
+use crate::errors::os_error;
+use crate::handle::is_exit;
+use crate::hooks::hooks;
+use crate::raw::{Ref, copy_context, enter_context};
+use crate::transport::{Opening, Transport};
+
+/// What a listening socket serves; the payload of a listener.
+#[pyclass(frozen, module = "oxloop._oxloop")]
+#[derive(Debug)]
+pub(crate) struct Serving {
+    #[pyo3(get)]
+    pub(super) protocol_factory: Py<PyAny>,
+    #[pyo3(get)]
+    pub(super) sock: Py<PyAny>,
+    #[pyo3(get)]
+    pub(super) sslcontext: Option<Py<PyAny>>,
+    #[pyo3(get)]
+    pub(super) server: Option<Py<PyAny>>,
+    #[pyo3(get)]
+    pub(super) ssl_handshake_timeout: Option<Py<PyAny>>,
+    #[pyo3(get)]
+    pub(super) ssl_shutdown_timeout: Option<Py<PyAny>>,
+    /// Every connection runs in a copy of this.
+    #[pyo3(get)]
+    pub(super) context: Py<PyAny>,
+}
+
+#[pymethods]
+impl Serving {
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.protocol_factory)?;
+        visit.call(&self.sock)?;
+        visit.call(&self.context)?;
+        visit.call(&self.sslcontext)?;
+        visit.call(&self.server)?;
+        visit.call(&self.ssl_handshake_timeout)?;
+        visit.call(&self.ssl_shutdown_timeout)
+    }
+}
+
+/// Starts to accept for `serving`, at most `backlog` connections an event.
+pub(super) fn start(slf: &Bound<'_, Loop>, serving: Serving, backlog: usize) -> PyResult<()> {
+    let (py, this) = (slf.py(), slf.get());
+    this.check_closed()?;
+    let fd = file_descriptor(serving.sock.bind(py))?;
+    let serving: Ref = Bound::new(py, serving)?.into();
+    let listening = this.engine().listen(fd, backlog.saturating_add(1), serving);
+    listening.map(drop).map_err(|(error, serving)| {
+        drop(serving);
+        os_error(py, &error)
+    })
+}
+
+/// Goes on accepting after a failure, if the socket is still served.
+pub(super) fn resume(py: Python<'_>, this: &Loop, fd: i32) -> PyResult<()> {
+    let mut engine = this.engine();
+    let key = Fd::new(fd).and_then(|fd| engine.listener_on(fd));
+    let resumed = key.map_or(Ok(()), |key| engine.resume_listener(key));
+    drop(engine);
+    resumed.map_err(|error| os_error(py, &error))
+}
+
+/// The descriptor of an open socket.
+pub(crate) fn file_descriptor(sock: &Bound<'_, PyAny>) -> PyResult<Fd> {
+    let number: i32 = sock.call_method0("fileno")?.extract()?;
+    match Fd::new(number) {
+        Some(fd) => Ok(fd),
+        None => {
+            let text = format!("Invalid file descriptor: {number}");
+            Err(pyo3::exceptions::PyValueError::new_err(text))
+        }
+    }
+}
+
+/// A connection came in: nobody but us has its descriptor yet.
+pub(super) fn accepted(slf: &Bound<'_, Loop>, key: Key, fd: Fd, peer: Address) -> PyResult<()> {
+    let (py, this) = (slf.py(), slf.get());
+    let serving = this.engine().listener(key).map(|serving| serving.clone_ref(py));
+    let Some(serving) = serving else {
+        fd.close();
+        return Ok(());
+    };
+    let serving = serving.bind(py).clone().cast_into::<Serving>()?;
+    if serving.get().sslcontext.is_some() {
+        let accept = hooks().get(py, "accept_tls")?;
+        return accept.call1((slf, serving, fd.raw())).map(drop);
+    }
+    match open(slf, serving.get(), fd, peer) {
+        Err(error) if !is_exit(py, &error) => {
+            let report = hooks().get(py, "report_accept_error")?;
+            report.call1((slf, error.into_value(py))).map(drop)
+        }
+        other => other,
+    }
+}
+
+fn open(slf: &Bound<'_, Loop>, serving: &Serving, fd: Fd, peer: Address) -> PyResult<()> {
+    let py = slf.py();
+    // SAFETY: `context` is a Context: Server made it, or `copy_context`.
+    let context =
+        unsafe { Ref::from_owned(py, pyo3::ffi::PyContext_Copy(serving.context.as_ptr())) };
+    let factory = serving.protocol_factory.bind(py);
+    let made = context.and_then(|context| {
+        let protocol = enter_context(py, &context, || factory.call0())?;
+        Ok((context, protocol))
+    });
+    let (context, protocol) = match made {
+        Ok(made) => made,
+        Err(error) => {
+            fd.close();
+            return Err(error);
+        }
+    };
+    let server = serving.server.as_ref().map(|server| server.bind(py).clone());
+    let opening =
+        Opening { protocol, context, server, fd, sock: None, peer: Some(peer), extra: None };
+    let transport = Transport::open(slf, opening)?;
+    Transport::of(&transport).map_or(Ok(()), |transport| transport.start_now(py))
+}
+
+/// Accepting failed; the listener is paused. asyncio's constants say for how long.
+pub(super) fn failed(slf: &Bound<'_, Loop>, key: Key, failure: &AcceptFailure) -> PyResult<()> {
+    let (py, this) = (slf.py(), slf.get());
+    let serving = this.engine().listener(key).map(|serving| serving.clone_ref(py));
+    let Some(serving) = serving else { return Ok(()) };
+    let serving = serving.bind(py).clone().cast_into::<Serving>()?;
+    let error = os_error(py, &failure.error).into_value(py);
+    let report = hooks().get(py, "accept_failed")?;
+    report.call1((slf, serving, error, failure.first)).map(drop)
+}

@@ -1,0 +1,371 @@
+//! `_oxloop.Loop`: the native half of `oxloop.EventLoop`.
+//!
+//! It comes first in the MRO, before the interpreter's own selector loop, and overrides what runs
+//! per callback, per event or per connection. The private attributes that the base class writes
+//! (`_closed`, `_stopping`, `_debug`, …) are properties here, so the inherited methods set the
+//! native state without knowing it.
+//!
+//! Invariant: the engine is borrowed only between two lines that run no Python; [`Loop::engine`] is
+//! the one way to it.
+
+mod accept;
+mod run;
+mod schedule;
+mod tasks;
+mod watch;
+
+use std::cell::{Cell, RefCell, RefMut};
+
+use oxloop_engine::{Door, Engine, Payload, System};
+use pyo3::Borrowed;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::ffi;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString, PyTuple};
+
+use crate::hooks::hooks;
+use crate::host::{Job, PyHost};
+use crate::raw::{Ref, Slot, copy_context};
+use crate::transport::{Opening, make_socket_transport};
+
+use accept::Serving;
+
+/// The native half of an event loop: scheduling, turns, readiness, streams.
+#[pyclass(frozen, subclass, module = "oxloop._oxloop")]
+#[derive(Debug)]
+pub struct Loop {
+    engine: RefCell<Engine<PyHost>>,
+    door: Door<Job, System>,
+    closed: Cell<bool>,
+    debug: Cell<bool>,
+    /// `_thread_id`: who runs the loop; 0: nobody.
+    thread: Cell<u64>,
+    task_factory: Slot,
+    /// `time` is not ours any more: a subclass or an assignment has replaced it.
+    own_clock: Cell<bool>,
+    /// `Handle._run` is not asyncio's any more: call it instead of running handles natively.
+    run_patched: Cell<bool>,
+}
+
+// SAFETY: the cells are touched by attached threads only, one at a time: the module declares that
+// it needs the GIL.
+unsafe impl Send for Loop {}
+// SAFETY: as above.
+unsafe impl Sync for Loop {}
+
+impl Loop {
+    /// The engine, until the end of the statement.
+    #[inline]
+    pub(crate) fn engine(&self) -> RefMut<'_, Engine<PyHost>> {
+        self.engine.borrow_mut()
+    }
+
+    /// The native half of `object`, if it is an event loop of ours.
+    #[inline]
+    pub(crate) fn of(object: &Ref) -> Option<&Loop> {
+        // SAFETY: only read while `object` holds the reference; attached, as every `Ref`'s user.
+        unsafe {
+            let py = Python::assume_attached();
+            let object = Borrowed::from_ptr(py, object.as_ptr());
+            let this = object.cast::<Loop>().ok()?;
+            let this: &Loop = this.get();
+            Some(&*std::ptr::from_ref(this))
+        }
+    }
+
+    pub(crate) fn is_debug(&self) -> bool {
+        self.debug.get()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
+    pub(crate) fn check_closed(&self) -> PyResult<()> {
+        if self.closed.get() { Err(closed_error()) } else { Ok(()) }
+    }
+
+    fn is_on_own_thread(&self) -> bool {
+        // SAFETY: no preconditions.
+        self.thread.get() == u64::from(unsafe { ffi::PyThread_get_thread_ident() })
+    }
+}
+
+#[cold]
+fn closed_error() -> PyErr {
+    PyRuntimeError::new_err("Event loop is closed")
+}
+
+#[pymethods]
+impl Loop {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Loop {
+        let engine = Engine::new(System::default());
+        Loop {
+            door: engine.door(),
+            engine: RefCell::new(engine),
+            closed: Cell::new(false),
+            debug: Cell::new(false),
+            thread: Cell::new(0),
+            task_factory: Slot::default(),
+            own_clock: Cell::new(true),
+            run_patched: Cell::new(false),
+        }
+    }
+
+    /// Seconds of the monotonic clock, as `time.monotonic()`.
+    fn time(&self) -> f64 {
+        oxloop_os::clock::monotonic()
+    }
+
+    /// Ends the run after the current turn. What is scheduled later stays for the next run.
+    fn stop(&self) {
+        self.engine().stop(true);
+    }
+
+    #[getter(_closed)]
+    fn get_closed(&self) -> bool {
+        self.closed.get()
+    }
+
+    #[setter(_closed)]
+    fn set_closed(&self, closed: bool) {
+        self.closed.set(closed);
+    }
+
+    #[getter(_stopping)]
+    fn get_stopping(&self) -> bool {
+        self.engine().is_stopping()
+    }
+
+    #[setter(_stopping)]
+    fn set_stopping(&self, stopping: &Bound<'_, PyAny>) -> PyResult<()> {
+        let stopping = stopping.is_truthy()?;
+        self.engine().stop(stopping);
+        Ok(())
+    }
+
+    #[getter(_debug)]
+    fn get_debug_flag(&self) -> bool {
+        self.debug.get()
+    }
+
+    #[setter(_debug)]
+    fn set_debug_flag(&self, debug: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.debug.set(debug.is_truthy()?);
+        Ok(())
+    }
+
+    #[getter(_thread_id)]
+    fn get_thread(&self) -> Option<u64> {
+        Some(self.thread.get()).filter(|&thread| thread != 0)
+    }
+
+    #[setter(_thread_id)]
+    fn set_thread(&self, thread: Option<u64>) {
+        self.thread.set(thread.unwrap_or(0));
+    }
+
+    #[getter(_task_factory)]
+    fn get_task_factory_slot(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.task_factory.get(py).map(|factory| factory.bind(py).clone().unbind())
+    }
+
+    #[setter(_task_factory)]
+    fn set_task_factory_slot(&self, factory: &Bound<'_, PyAny>) {
+        let factory = (!factory.is_none()).then(|| Ref::from(factory));
+        self.task_factory.set(factory);
+    }
+
+    /// Runs turns until `stop()` if the loop is running, which `run_forever()` sees to; exactly
+    /// one turn if it is not.
+    fn _run_once(slf: &Bound<'_, Self>) -> PyResult<()> {
+        run::run_once(slf)
+    }
+
+    #[pyo3(signature = (protocol_factory, sock, sslcontext=None, server=None, backlog=100,
+                        ssl_handshake_timeout=None, ssl_shutdown_timeout=None, context=None))]
+    #[expect(clippy::too_many_arguments, reason = "the signature is asyncio's")]
+    fn _start_serving(
+        slf: &Bound<'_, Self>,
+        protocol_factory: Py<PyAny>,
+        sock: Py<PyAny>,
+        sslcontext: Option<Bound<'_, PyAny>>,
+        server: Option<Py<PyAny>>,
+        backlog: usize,
+        ssl_handshake_timeout: Option<Py<PyAny>>,
+        ssl_shutdown_timeout: Option<Py<PyAny>>,
+        context: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        let context = match context {
+            Some(context) => context,
+            None => copy_context(slf.py())?.bind(slf.py()).clone().unbind(),
+        };
+        let sslcontext = match sslcontext {
+            Some(tls) if tls.is_truthy()? => Some(tls.unbind()),
+            _ => None,
+        };
+        let serving = Serving {
+            protocol_factory,
+            sock,
+            sslcontext,
+            server,
+            ssl_handshake_timeout,
+            ssl_shutdown_timeout,
+            context,
+        };
+        accept::start(slf, serving, backlog)
+    }
+
+    fn _resume_accepting(&self, py: Python<'_>, fd: i32) -> PyResult<()> {
+        accept::resume(py, self, fd)
+    }
+
+    #[pyo3(signature = (sock, protocol, waiter=None, *, extra=None, server=None, context=None))]
+    fn _make_socket_transport<'py>(
+        slf: &Bound<'py, Self>,
+        sock: Bound<'py, PyAny>,
+        protocol: Bound<'py, PyAny>,
+        waiter: Option<Bound<'py, PyAny>>,
+        extra: Option<Bound<'py, PyAny>>,
+        server: Option<Bound<'py, PyAny>>,
+        context: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        slf.call_method1("_ensure_fd_no_transport", (&sock,))?;
+        let fd = accept::file_descriptor(&sock)?;
+        let context = match context {
+            Some(context) => Ref::from(context),
+            None => copy_context(py)?,
+        };
+        let extra = Some(hooks().get(py, "transport_extra")?.call1((&sock, extra))?);
+        let sock = Some(sock);
+        let opening = Opening { protocol, context, server, fd, sock, peer: None, extra };
+        make_socket_transport(slf, opening, waiter)
+    }
+
+    /// Drops everything scheduled and watched. Part of `close()`.
+    fn _drop_all(&self) {
+        let all = self.engine().drain();
+        drop(all);
+    }
+
+    /// Ends the loop's wait, if it is in one. From any thread.
+    fn _write_to_self(&self) {
+        self.door.wake();
+    }
+
+    fn __setattr__(
+        slf: &Bound<'_, Self>,
+        name: &Bound<'_, PyString>,
+        value: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let set = set_attribute(slf, name, value.as_ptr());
+        if set.is_ok() && name == "time" {
+            slf.get().use_clock(false);
+        }
+        set
+    }
+
+    fn __delattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyString>) -> PyResult<()> {
+        set_attribute(slf, name, std::ptr::null_mut())
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some(factory) = self.task_factory_pointer() {
+            visit.call(factory.as_py())?;
+        }
+        // Borrowed only if the collector runs inside the engine, which allocates no Python object.
+        let Ok(engine) = self.engine.try_borrow() else { return Ok(()) };
+        let mut result = Ok(());
+        engine.visit(|payload| {
+            let mut reach = |reference: &Ref| {
+                if result.is_ok() {
+                    result = visit.call(reference.as_py());
+                }
+            };
+            match payload {
+                Payload::Conn(conn) => reach(conn),
+                Payload::Job(job) => {
+                    reach(&job.target);
+                    job.context.iter().chain(&job.argument).for_each(reach);
+                }
+            }
+        });
+        result
+    }
+
+    fn __clear__(&self) {
+        self.task_factory.set(None);
+        if let Ok(mut engine) = self.engine.try_borrow_mut() {
+            let all = engine.drain();
+            drop(engine);
+            drop(all);
+        }
+    }
+}
+
+impl Loop {
+    fn task_factory_pointer(&self) -> Option<&Ref> {
+        // SAFETY: the slot is not changed while the collector runs.
+        unsafe { (*std::ptr::from_ref(&self.task_factory).cast::<Option<Ref>>()).as_ref() }
+    }
+
+    fn use_clock(&self, own: bool) {
+        self.own_clock.set(own);
+        self.engine().set_strict_clock(!own);
+    }
+}
+
+fn set_attribute(
+    slf: &Bound<'_, Loop>,
+    name: &Bound<'_, PyString>,
+    value: *mut ffi::PyObject,
+) -> PyResult<()> {
+    // SAFETY: live objects, or null to delete.
+    let status = unsafe { ffi::PyObject_GenericSetAttr(slf.as_ptr(), name.as_ptr(), value) };
+    if status < 0 { Err(PyErr::fetch(slf.py())) } else { Ok(()) }
+}
+
+/// Gives the type the methods that PyO3 would make too slow.
+pub(crate) fn init(py: Python<'_>) -> PyResult<()> {
+    let class = py.get_type::<Loop>();
+    let mut methods = schedule::methods();
+    methods.extend(tasks::methods());
+    methods.extend(watch::methods());
+    crate::raw::install(&class, methods)
+}
+
+/// `self` of the methods installed by [`init`].
+#[derive(Clone, Copy)]
+pub(crate) struct LoopRef<'a> {
+    object: *mut ffi::PyObject,
+    pub(crate) native: &'a Loop,
+}
+
+impl LoopRef<'_> {
+    /// # Safety
+    /// `object` is an instance of `Loop`, alive for the call.
+    #[inline]
+    pub(crate) unsafe fn from_self(object: *mut ffi::PyObject) -> Self {
+        // SAFETY: by contract; the reference does not outlive the call.
+        unsafe {
+            let py = Python::assume_attached();
+            let object_ref = Borrowed::from_ptr(py, object);
+            let this: &Loop = object_ref.cast_unchecked::<Loop>().get();
+            LoopRef { object, native: &*std::ptr::from_ref(this) }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn as_ptr(self) -> *mut ffi::PyObject {
+        self.object
+    }
+
+    pub(crate) fn bind<'py>(self, py: Python<'py>) -> Bound<'py, Loop> {
+        // SAFETY: a live instance of Loop.
+        unsafe { Bound::from_borrowed_ptr(py, self.object).cast_into_unchecked() }
+    }
+}

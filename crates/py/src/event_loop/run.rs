@@ -1,0 +1,108 @@
+//! Driving the engine: what each of its steps means in Python.
+
+use oxloop_engine::{Moment, Step};
+use pyo3::exceptions::PyValueError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use super::schedule::now;
+use super::{Loop, LoopRef};
+use crate::errors::os_error;
+use crate::handle::{debug_run, run_job};
+use crate::hooks::hooks;
+use crate::host::Job;
+use crate::transport::Transport;
+
+/// Runs turns until `stop()` if the loop is running, exactly one turn if it is not.
+pub(super) fn run_once(slf: &Bound<'_, Loop>) -> PyResult<()> {
+    let py = slf.py();
+    let this = slf.get();
+    let hooks = hooks();
+    this.run_patched.set(hooks.get(py, "is_handle_run_patched")?.call0()?.is_truthy()?);
+    let own_clock = hooks.get(py, "has_own_clock")?.call1((slf,))?.is_truthy()?;
+    this.use_clock(own_clock);
+    this.engine().begin_run(this.thread.get() == 0);
+    let mut signals = Signals::Unarmed;
+    let result = turns(slf, &mut signals);
+    signals.disarm(slf, result)
+}
+
+fn turns(slf: &Bound<'_, Loop>, signals: &mut Signals) -> PyResult<()> {
+    let py = slf.py();
+    let this = slf.get();
+    loop {
+        let step = this.engine().step();
+        match step {
+            Step::Job(job) => run(py, slf, job)?,
+            Step::Clock => {
+                // SAFETY: attached; runs the Python handlers of signals that have come.
+                if unsafe { ffi::PyErr_CheckSignals() } < 0 {
+                    return Err(PyErr::fetch(py));
+                }
+                // SAFETY: `slf` is alive for the call.
+                let now = now(py, unsafe { LoopRef::from_self(slf.as_ptr()) })?;
+                let now = Moment::from_seconds(now)
+                    .map_err(|_| PyValueError::new_err("loop.time() returned NaN"))?;
+                this.engine().tell(now);
+            }
+            Step::Wait(mut wait) => {
+                signals.arm(slf)?;
+                let wait = py.detach(move || {
+                    wait.block();
+                    wait
+                });
+                let waited = this.engine().waited(wait);
+                waited.map_err(|error| os_error(py, &error))?;
+                // SAFETY: as above.
+                if unsafe { ffi::PyErr_CheckSignals() } < 0 {
+                    return Err(PyErr::fetch(py));
+                }
+            }
+            Step::Watch(key, direction) => super::watch::fire(py, slf, key, direction)?,
+            Step::Received(key, count) => Transport::received(py, this, key, count)?,
+            Step::Offer(key) => Transport::offered(py, this, key)?,
+            Step::Ended(key) => Transport::ended(py, this, key)?,
+            Step::ReadFailed(key, error) => Transport::read_failed(py, this, key, &error)?,
+            Step::Flushed(key, flushed) => Transport::flushed(py, this, key, flushed)?,
+            Step::WriteFailed(key, error) => Transport::write_failed(py, this, key, &error)?,
+            Step::Accepted(key, fd, peer) => super::accept::accepted(slf, key, fd, peer)?,
+            Step::AcceptFailed(key, failure) => super::accept::failed(slf, key, &failure)?,
+            Step::PollFailed(error) => return Err(os_error(py, &error)),
+            Step::Done => return Ok(()),
+        }
+    }
+}
+
+#[inline]
+pub(super) fn run(py: Python<'_>, slf: &Bound<'_, Loop>, job: Job) -> PyResult<()> {
+    let this = slf.get();
+    if (this.debug.get() || this.run_patched.get()) && job.context.is_none() {
+        return debug_run(py, slf, &job.target);
+    }
+    run_job(py, slf, job)
+}
+
+/// The process' signal wake-up descriptor, ours while the loop waits in the main thread. Without
+/// it a signal that comes just before the wait would be slept through.
+enum Signals {
+    Unarmed,
+    Armed,
+}
+
+impl Signals {
+    fn arm(&mut self, slf: &Bound<'_, Loop>) -> PyResult<()> {
+        if matches!(self, Signals::Unarmed) {
+            *self = Signals::Armed;
+            slf.call_method0("_arm_signals")?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the result of the run, whatever happens here.
+    fn disarm(self, slf: &Bound<'_, Loop>, result: PyResult<()>) -> PyResult<()> {
+        match self {
+            Signals::Unarmed => result,
+            Signals::Armed => result.and(slf.call_method0("_disarm_signals").map(drop)),
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! `call_soon` and its kin: the hottest methods there are, with hand-written argument parsing.
+
+use std::ffi::CStr;
+
+use oxloop_engine::Moment;
+use pyo3::Borrowed;
+use pyo3::exceptions::{PyMemoryError, PyTypeError, PyValueError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyFloat, PyString};
+
+use super::{Loop, LoopRef};
+use crate::handle::{HandleRef, layout, make_threadsafe, new_handle};
+use crate::hooks::hooks;
+use crate::host::Job;
+use crate::raw::{Arguments, Ref, copy_context, method, slot};
+
+pub(super) fn methods() -> Vec<(ffi::PyMethodDef, Option<&'static CStr>)> {
+    vec![
+        (method!(fast c"call_soon", LoopRef<'_>, call_soon), Some(CALL_SOON)),
+        (
+            method!(fast c"call_soon_threadsafe", LoopRef<'_>, call_soon_threadsafe),
+            Some(THREADSAFE),
+        ),
+        (method!(fast c"call_later", LoopRef<'_>, call_later), Some(CALL_LATER)),
+        (method!(fast c"call_at", LoopRef<'_>, call_at), Some(CALL_AT)),
+        (method!(one c"_add_callback", LoopRef<'_>, add_callback), None),
+        (method!(one c"_add_callback_signalsafe", LoopRef<'_>, add_callback_signalsafe), None),
+        (method!(one c"_timer_handle_cancelled", LoopRef<'_>, timer_handle_cancelled), None),
+    ]
+}
+
+const CALL_SOON: &CStr = c"call_soon(self, callback, *args, context=None)\n--\n\n\
+Run callback(*args) in the next turn of the loop, in the order of the calls.\n\n\
+Returns a Handle. Not thread-safe; raises RuntimeError if the loop is closed.";
+const THREADSAFE: &CStr = c"call_soon_threadsafe(self, callback, *args, context=None)\n--\n\n\
+Like call_soon(), from any thread: wakes the loop if it waits.\n\n\
+Callbacks of one thread keep their order.";
+const CALL_LATER: &CStr = c"call_later(self, delay, callback, *args, context=None)\n--\n\n\
+Run callback(*args) when delay seconds (an int or float) have passed.\n\n\
+Returns a TimerHandle. Raises ValueError if delay is NaN; an infinite delay never ends.";
+const CALL_AT: &CStr = c"call_at(self, when, callback, *args, context=None)\n--\n\n\
+Run callback(*args) when loop.time() has reached when, in seconds. Like call_later().";
+
+fn call_soon(py: Python<'_>, this: LoopRef<'_>, arguments: Arguments<'_>) -> PyResult<Option<Ref>> {
+    let (&callback, rest) = split(&arguments, "call_soon", 1)?;
+    this.native.check_closed()?;
+    let context = given_context(py, &arguments, "call_soon")?;
+    if this.native.debug.get() {
+        check_thread(py, this)?;
+        check_callback(py, this, callback, "call_soon")?;
+    } else if let Some(context) = &context
+        && let Some(job) = task_job(py, callback, rest, context)
+    {
+        push(this, job)?;
+        return Ok(None);
+    }
+    let handle = handle(py, this, callback, rest, context, None)?;
+    push(this, Job::handle(handle.clone_ref(py)))?;
+    Ok(Some(handle))
+}
+
+fn call_soon_threadsafe(
+    py: Python<'_>,
+    this: LoopRef<'_>,
+    arguments: Arguments<'_>,
+) -> PyResult<Ref> {
+    let (&callback, rest) = split(&arguments, "call_soon_threadsafe", 1)?;
+    this.native.check_closed()?;
+    if this.native.debug.get() {
+        check_callback(py, this, callback, "call_soon_threadsafe")?;
+    }
+    let context = given_context(py, &arguments, "call_soon_threadsafe")?;
+    let handle = handle(py, this, callback, rest, context, None)?;
+    make_threadsafe(&handle);
+    let job = Job::handle(handle.clone_ref(py));
+    // The owner, or anyone while nobody runs the loop, may use the front door: the order of
+    // callbacks is then that of all calls.
+    if this.native.thread.get() == 0 || this.native.is_on_own_thread() {
+        push(this, job)?;
+    } else {
+        this.native.door.post(job).map_err(no_memory)?;
+    }
+    Ok(handle)
+}
+
+fn call_later(py: Python<'_>, this: LoopRef<'_>, arguments: Arguments<'_>) -> PyResult<Ref> {
+    let (&[delay, callback], rest) = split_timer(&arguments, "call_later")?;
+    // SAFETY: borrowed for the call.
+    let delay = unsafe { Borrowed::from_ptr(py, delay) };
+    if delay.is_none() {
+        return Err(PyTypeError::new_err("delay must not be None"));
+    }
+    let now = now(py, this)?;
+    let when = match delay.cast_exact::<PyFloat>() {
+        Ok(delay) => PyFloat::new(py, now + delay.value()).into_any(),
+        Err(_) => PyFloat::new(py, now).add(delay)?,
+    };
+    schedule(py, this, &arguments, "call_later", when, callback, rest)
+}
+
+fn call_at(py: Python<'_>, this: LoopRef<'_>, arguments: Arguments<'_>) -> PyResult<Ref> {
+    let (&[when, callback], rest) = split_timer(&arguments, "call_at")?;
+    // SAFETY: borrowed for the call.
+    let when = unsafe { Bound::from_borrowed_ptr(py, when) };
+    if when.is_none() {
+        return Err(PyTypeError::new_err("when cannot be None"));
+    }
+    schedule(py, this, &arguments, "call_at", when, callback, rest)
+}
+
+fn schedule(
+    py: Python<'_>,
+    this: LoopRef<'_>,
+    arguments: &Arguments<'_>,
+    method: &str,
+    when: Bound<'_, PyAny>,
+    callback: *mut ffi::PyObject,
+    rest: &[*mut ffi::PyObject],
+) -> PyResult<Ref> {
+    this.native.check_closed()?;
+    let deadline = Moment::from_seconds(when.extract::<f64>()?)
+        .map_err(|_| PyValueError::new_err("Invalid deadline: NaN (not a number)"))?;
+    if this.native.debug.get() {
+        check_thread(py, this)?;
+        check_callback(py, this, callback, method)?;
+    }
+    let context = given_context(py, arguments, method)?;
+    let timer = handle(py, this, callback, rest, context, Some(when.into()))?;
+    let job = Job::handle(timer.clone_ref(py));
+    let key = this.native.engine().call_at(deadline, job);
+    let key = key.map_err(no_memory)?;
+    if let Some(timer) = HandleRef::of(&timer) {
+        timer.set_timer(key);
+    }
+    Ok(timer)
+}
+
+impl Loop {
+    /// `call_soon` for the binding's own use.
+    pub(crate) fn schedule(
+        &self,
+        py: Python<'_>,
+        owner: &Bound<'_, Loop>,
+        callback: &Bound<'_, PyAny>,
+        arguments: &[Bound<'_, PyAny>],
+        context: &Ref,
+    ) -> PyResult<()> {
+        self.check_closed()?;
+        let arguments: Vec<_> = arguments.iter().map(Bound::as_ptr).collect();
+        let context = context.clone_ref(py);
+        let handle = new_handle(py, owner.as_ptr(), callback.as_ptr(), &arguments, context, None)?;
+        let pushed = self.engine().call_soon(Job::handle(handle));
+        pushed.map_err(no_memory)
+    }
+}
+
+/// A handle from elsewhere, asyncio's for instance, joins the queue.
+fn add_callback(
+    py: Python<'_>,
+    this: LoopRef<'_>,
+    handle: Borrowed<'_, '_, PyAny>,
+) -> PyResult<()> {
+    let name = hooks().names._cancelled.bind(py).cast::<PyString>()?;
+    if handle.getattr(name)?.is_truthy()? {
+        return Ok(());
+    }
+    push(this, Job::handle(Ref::from(&*handle)))
+}
+
+fn add_callback_signalsafe(
+    py: Python<'_>,
+    this: LoopRef<'_>,
+    handle: Borrowed<'_, '_, PyAny>,
+) -> PyResult<()> {
+    add_callback(py, this, handle)?;
+    this.native.door.wake();
+    Ok(())
+}
+
+/// asyncio's timers count the cancelled ones; ours are taken out at once.
+fn timer_handle_cancelled(
+    _py: Python<'_>,
+    _this: LoopRef<'_>,
+    _handle: Borrowed<'_, '_, PyAny>,
+) -> PyResult<()> {
+    Ok(())
+}
+
+#[inline]
+pub(super) fn push(this: LoopRef<'_>, job: Job) -> PyResult<()> {
+    let pushed = this.native.engine().call_soon(job);
+    pushed.map_err(no_memory)
+}
+
+#[cold]
+pub(super) fn no_memory<T>(_given_back: T) -> PyErr {
+    PyMemoryError::new_err(())
+}
+
+/// The steps and wake-ups of C Tasks, which drop the handle unseen.
+#[inline]
+fn task_job(
+    py: Python<'_>,
+    callback: *mut ffi::PyObject,
+    rest: &[*mut ffi::PyObject],
+    context: &Ref,
+) -> Option<Job> {
+    let argument = match rest {
+        [] if hooks().is_task_step(callback) => None,
+        // SAFETY: borrowed for the call.
+        [future] if hooks().is_task_wakeup(callback) => {
+            Some(unsafe { Ref::from_borrowed(*future) })
+        }
+        _ => return None,
+    };
+    // SAFETY: borrowed for the call.
+    let target = unsafe { Ref::from_borrowed(callback) };
+    Some(Job { target, context: Some(context.clone_ref(py)), argument })
+}
+
+#[inline]
+pub(super) fn handle(
+    py: Python<'_>,
+    this: LoopRef<'_>,
+    callback: *mut ffi::PyObject,
+    rest: &[*mut ffi::PyObject],
+    context: Option<Ref>,
+    when: Option<Ref>,
+) -> PyResult<Ref> {
+    let context = match context {
+        Some(context) => context,
+        None => copy_context(py)?,
+    };
+    let handle = new_handle(py, this.as_ptr(), callback, rest, context, when)?;
+    if this.native.debug.get() {
+        let stack: Ref = hooks().get(py, "extract_stack")?.call0()?.into();
+        // SAFETY: a slot of the base of a handle made above.
+        let old = unsafe {
+            let place = slot(handle.as_ptr(), layout().traceback);
+            let old = std::ptr::replace(place, stack.into_ptr());
+            Ref::from_owned(py, old)?
+        };
+        drop(old);
+    }
+    Ok(handle)
+}
+
+/// The `context` keyword: `None` counts as not given; anything but a Context is refused here,
+/// since it could only fail when the callback runs.
+#[inline]
+pub(super) fn given_context(
+    py: Python<'_>,
+    arguments: &Arguments<'_>,
+    method: &str,
+) -> PyResult<Option<Ref>> {
+    let name = hooks().names.context.bind(py).cast::<PyString>()?;
+    let Some(context) = arguments.only_keyword(py, method, name)? else { return Ok(None) };
+    // SAFETY: borrowed for the call.
+    let context = unsafe { Borrowed::from_ptr(py, context) };
+    check_context(&context)?;
+    Ok((!context.is_none()).then(|| Ref::from(&*context)))
+}
+
+/// Refuses what is neither a Context nor None.
+#[inline]
+pub(super) fn check_context(context: &Bound<'_, PyAny>) -> PyResult<()> {
+    // SAFETY: a live object.
+    if context.is_none() || unsafe { ffi::PyContext_CheckExact(context.as_ptr()) } != 0 {
+        return Ok(());
+    }
+    let given = context.get_type();
+    let text = format!("context must be a contextvars.Context, not {}", given.name()?);
+    Err(PyTypeError::new_err(text))
+}
+
+/// What the engine is told the time is.
+pub(super) fn now(py: Python<'_>, this: LoopRef<'_>) -> PyResult<f64> {
+    if this.native.own_clock.get() {
+        return Ok(oxloop_os::clock::monotonic());
+    }
+    let name = hooks().names.time.bind(py).cast::<PyString>()?;
+    this.bind(py).call_method0(name)?.extract()
+}
+
+#[inline]
+fn split<'a>(
+    arguments: &Arguments<'a>,
+    method: &str,
+    needed: usize,
+) -> PyResult<(&'a *mut ffi::PyObject, &'a [*mut ffi::PyObject])> {
+    arguments.positional.split_first().ok_or_else(|| missing(method, needed))
+}
+
+fn split_timer<'a>(
+    arguments: &Arguments<'a>,
+    method: &str,
+) -> PyResult<(&'a [*mut ffi::PyObject; 2], &'a [*mut ffi::PyObject])> {
+    let missed = 2usize.saturating_sub(arguments.positional.len());
+    arguments.positional.split_first_chunk::<2>().ok_or_else(|| missing(method, missed))
+}
+
+#[cold]
+fn missing(method: &str, count: usize) -> PyErr {
+    let plural = if count == 1 { "" } else { "s" };
+    PyTypeError::new_err(format!("{method}() missing {count} required positional argument{plural}"))
+}
+
+pub(super) fn check_thread(py: Python<'_>, this: LoopRef<'_>) -> PyResult<()> {
+    let name = hooks().names._check_thread.bind(py).cast::<PyString>()?;
+    this.bind(py).call_method0(name).map(drop)
+}
+
+fn check_callback(
+    py: Python<'_>,
+    this: LoopRef<'_>,
+    callback: *mut ffi::PyObject,
+    method: &str,
+) -> PyResult<()> {
+    let name = hooks().names._check_callback.bind(py).cast::<PyString>()?;
+    // SAFETY: borrowed for the call.
+    let callback = unsafe { Bound::from_borrowed_ptr(py, callback) };
+    this.bind(py).call_method1(name, (callback, method)).map(drop)
+}

@@ -1,0 +1,229 @@
+//! Watched descriptors: `add_reader`, `add_writer` and the private hooks that asyncio's transports
+//! call.
+
+use std::ffi::CStr;
+
+use oxloop_engine::{Direction, Fd, Key, Owner};
+use pyo3::Borrowed;
+use pyo3::exceptions::PyTypeError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use super::schedule::{check_thread, given_context, handle};
+use super::{Loop, LoopRef};
+use crate::errors::os_error;
+use crate::handle::HandleRef;
+use crate::hooks::hooks;
+use crate::host::Job;
+use crate::raw::{Arguments, Ref, method};
+
+pub(super) fn methods() -> Vec<(ffi::PyMethodDef, Option<&'static CStr>)> {
+    vec![
+        (method!(fast c"add_reader", LoopRef<'_>, add_reader), Some(ADD_READER)),
+        (method!(fast c"add_writer", LoopRef<'_>, add_writer), Some(ADD_WRITER)),
+        (method!(one c"remove_reader", LoopRef<'_>, remove_reader), Some(REMOVE_READER)),
+        (method!(one c"remove_writer", LoopRef<'_>, remove_writer), Some(REMOVE_WRITER)),
+        (method!(fast c"_add_reader", LoopRef<'_>, hook_add_reader), None),
+        (method!(fast c"_add_writer", LoopRef<'_>, hook_add_writer), None),
+        (method!(one c"_remove_reader", LoopRef<'_>, hook_remove_reader), None),
+        (method!(one c"_remove_writer", LoopRef<'_>, hook_remove_writer), None),
+        (method!(one c"_ensure_fd_no_transport", LoopRef<'_>, ensure_fd_no_transport), None),
+        (method!(one c"_watched", LoopRef<'_>, watched), None),
+    ]
+}
+
+const ADD_READER: &CStr = c"add_reader(self, fd, callback, *args)\n--\n\n\
+Run callback(*args) whenever fd (a descriptor or an object with fileno()) can be read.\n\n\
+Replaces an earlier callback. Raises RuntimeError if a transport uses fd, PermissionError if it\n\
+cannot be watched (a regular file), OSError if it is not open.";
+const ADD_WRITER: &CStr = c"add_writer(self, fd, callback, *args)\n--\n\n\
+Run callback(*args) whenever fd can be written. Like add_reader().";
+const REMOVE_READER: &CStr =
+    c"remove_reader(self, fd)\n--\n\nStop watching fd for reading. True if it was watched.";
+const REMOVE_WRITER: &CStr =
+    c"remove_writer(self, fd)\n--\n\nStop watching fd for writing. True if it was watched.";
+
+fn add_reader(py: Python<'_>, this: LoopRef<'_>, arguments: Arguments<'_>) -> PyResult<()> {
+    add_public(py, this, &arguments, Direction::Read, "add_reader")
+}
+
+fn add_writer(py: Python<'_>, this: LoopRef<'_>, arguments: Arguments<'_>) -> PyResult<()> {
+    add_public(py, this, &arguments, Direction::Write, "add_writer")
+}
+
+fn hook_add_reader(py: Python<'_>, this: LoopRef<'_>, arguments: Arguments<'_>) -> PyResult<Ref> {
+    add(py, this, &arguments, Direction::Read, "_add_reader")
+}
+
+fn hook_add_writer(py: Python<'_>, this: LoopRef<'_>, arguments: Arguments<'_>) -> PyResult<Ref> {
+    add(py, this, &arguments, Direction::Write, "_add_writer")
+}
+
+fn remove_reader(py: Python<'_>, this: LoopRef<'_>, fd: Borrowed<'_, '_, PyAny>) -> PyResult<bool> {
+    ensure_fd_no_transport(py, this, fd)?;
+    remove(py, this, fd, Direction::Read)
+}
+
+fn remove_writer(py: Python<'_>, this: LoopRef<'_>, fd: Borrowed<'_, '_, PyAny>) -> PyResult<bool> {
+    ensure_fd_no_transport(py, this, fd)?;
+    remove(py, this, fd, Direction::Write)
+}
+
+fn hook_remove_reader(
+    py: Python<'_>,
+    this: LoopRef<'_>,
+    fd: Borrowed<'_, '_, PyAny>,
+) -> PyResult<bool> {
+    remove(py, this, fd, Direction::Read)
+}
+
+fn hook_remove_writer(
+    py: Python<'_>,
+    this: LoopRef<'_>,
+    fd: Borrowed<'_, '_, PyAny>,
+) -> PyResult<bool> {
+    remove(py, this, fd, Direction::Write)
+}
+
+fn add_public(
+    py: Python<'_>,
+    this: LoopRef<'_>,
+    arguments: &Arguments<'_>,
+    direction: Direction,
+    method: &str,
+) -> PyResult<()> {
+    let Some(&fd) = arguments.positional.first() else { return Err(missing(method)) };
+    // SAFETY: borrowed for the call.
+    ensure_fd_no_transport(py, this, unsafe { Borrowed::from_ptr(py, fd) })?;
+    if this.native.debug.get() {
+        check_thread(py, this)?;
+    }
+    add(py, this, arguments, direction, method).map(drop)
+}
+
+fn add(
+    py: Python<'_>,
+    this: LoopRef<'_>,
+    arguments: &Arguments<'_>,
+    direction: Direction,
+    method: &str,
+) -> PyResult<Ref> {
+    let Some((&[fd, callback], rest)) = arguments.positional.split_first_chunk::<2>() else {
+        return Err(missing(method));
+    };
+    this.native.check_closed()?;
+    // SAFETY: borrowed for the call.
+    let fd = descriptor(py, unsafe { Borrowed::from_ptr(py, fd) })?;
+    let context = given_context(py, arguments, method)?;
+    let handle = handle(py, this, callback, rest, context, None)?;
+    let job = Job::handle(handle.clone_ref(py));
+    let watched = this.native.engine().watch(fd, direction, job);
+    match watched {
+        Ok(replaced) => {
+            for job in replaced.same.into_iter().chain(replaced.stale) {
+                cancel(py, &job)?;
+            }
+            Ok(handle)
+        }
+        Err((error, job)) => {
+            drop(job);
+            Err(os_error(py, &error))
+        }
+    }
+}
+
+fn remove(
+    py: Python<'_>,
+    this: LoopRef<'_>,
+    fd: Borrowed<'_, '_, PyAny>,
+    direction: Direction,
+) -> PyResult<bool> {
+    if this.native.is_closed() {
+        return Ok(false);
+    }
+    let Ok(fd) = descriptor(py, fd) else { return Ok(false) };
+    if direction == Direction::Read {
+        // `_stop_serving` says "remove the reader" of a listening socket.
+        let serving = this.native.engine().unlisten_on(fd);
+        if serving.is_some() {
+            return Ok(true);
+        }
+    }
+    let job = this.native.engine().unwatch(fd, direction);
+    match job {
+        Some(job) => cancel(py, &job).map(|()| true),
+        None => Ok(false),
+    }
+}
+
+fn cancel(py: Python<'_>, job: &Job) -> PyResult<()> {
+    HandleRef::of(&job.target).map_or(Ok(()), |handle| handle.cancel(py))
+}
+
+/// Raises what asyncio raises if a transport owns the descriptor.
+fn ensure_fd_no_transport(
+    py: Python<'_>,
+    this: LoopRef<'_>,
+    given: Borrowed<'_, '_, PyAny>,
+) -> PyResult<()> {
+    let fd = match given.extract::<i32>() {
+        Ok(fd) => Fd::new(fd),
+        Err(_) => Fd::new(hooks().get(py, "fileno_of")?.call1((given,))?.extract()?),
+    };
+    let Some(fd) = fd else { return Ok(()) };
+    let transport = match this.native.engine().owner_of(fd) {
+        Owner::Stream(transport) => Some(transport.clone_ref(py)),
+        // Borrowed transports (asyncio's, on our watches) are known to the base class.
+        Owner::Watch => None,
+        Owner::Nobody | Owner::Listener(_) => return Ok(()),
+    };
+    hooks()
+        .get(py, "refuse_used_fd")?
+        .call1((this.bind(py), given, fd.raw(), transport.as_ref().map(|t| t.bind(py))))
+        .map(drop)
+}
+
+/// `(reading, writing)`: what a descriptor is watched for.
+fn watched<'py>(
+    py: Python<'py>,
+    this: LoopRef<'_>,
+    fd: Borrowed<'_, '_, PyAny>,
+) -> PyResult<Bound<'py, pyo3::types::PyTuple>> {
+    let fd = descriptor(py, fd)?;
+    let interest = this.native.engine().interest_of(fd);
+    (interest.read, interest.write).into_pyobject(py)
+}
+
+/// A descriptor as `selectors` takes it: an int, or an object with `fileno()`; not negative.
+fn descriptor(py: Python<'_>, given: Borrowed<'_, '_, PyAny>) -> PyResult<Fd> {
+    if let Ok(number) = given.extract::<i32>()
+        && let Some(fd) = Fd::new(number)
+    {
+        return Ok(fd);
+    }
+    let number: i32 = hooks().get(py, "fileobj_to_fd")?.call1((given,))?.extract()?;
+    Fd::new(number).ok_or_else(|| PyTypeError::new_err("fileno() returned a negative number"))
+}
+
+#[cold]
+fn missing(method: &str) -> PyErr {
+    PyTypeError::new_err(format!("{method}() missing required positional arguments"))
+}
+
+/// A watched descriptor is ready.
+pub(super) fn fire(
+    py: Python<'_>,
+    slf: &Bound<'_, Loop>,
+    key: Key,
+    direction: Direction,
+) -> PyResult<()> {
+    let this = slf.get();
+    let handle = this.engine().watch_job(key, direction).map(|job| job.target.clone_ref(py));
+    let Some(handle) = handle else { return Ok(()) };
+    if HandleRef::of(&handle).is_some_and(HandleRef::is_cancelled) {
+        let job = this.engine().unwatch_key(key, direction);
+        drop(job);
+        return Ok(());
+    }
+    super::run::run(py, slf, Job::handle(handle))
+}

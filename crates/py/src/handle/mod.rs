@@ -1,0 +1,253 @@
+//! `Handle` and `TimerHandle`: scheduled callbacks.
+//!
+//! Both derive from asyncio's classes of the same name. Callback, context, loop and the cancelled
+//! flag are in the base's slots, so what is inherited (repr, ordering, `_run`) works on them. The
+//! positional arguments are in our tail, at most [`INLINE`] of them, and become a tuple in the
+//! base's `_args` slot when Python asks for it; with more of them the tuple is made at once.
+//!
+//! Invariant: `_args` is the tuple if its slot is filled, and the inline arguments otherwise.
+
+mod layout;
+mod run;
+mod types;
+
+use std::ffi::c_ulong;
+
+use oxloop_engine::Key;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+use crate::event_loop::Loop;
+use crate::hooks::hooks;
+use crate::raw::{Ref, slot};
+
+use layout::Layout;
+pub(crate) use layout::layout;
+pub(crate) use run::{debug_run, is_exit, run_job};
+pub(crate) use types::init;
+
+/// Arguments that need no tuple.
+pub(crate) const INLINE: usize = 3;
+
+/// What a handle has beyond its base.
+#[repr(C)]
+pub(crate) struct Tail {
+    /// The callback's arguments, behind a place that a vectorcall may use for `self`.
+    arguments: [*mut ffi::PyObject; INLINE + 1],
+    count: u8,
+    /// Made by `call_soon_threadsafe`, on a Python where cancelling waits for the callback.
+    threadsafe: bool,
+    /// The thread that is running the callback; 0: none.
+    runner: c_ulong,
+    timer: Option<Key>,
+}
+
+/// A handle of ours, borrowed for a call.
+#[derive(Clone, Copy)]
+pub(crate) struct HandleRef(*mut ffi::PyObject);
+
+impl HandleRef {
+    /// # Safety
+    /// `object` is an instance of one of our two handle types and alive.
+    #[inline]
+    pub(crate) unsafe fn from_self(object: *mut ffi::PyObject) -> HandleRef {
+        HandleRef(object)
+    }
+
+    /// `None` if `object` is not a handle of ours.
+    #[inline]
+    pub(crate) fn of(object: &Ref) -> Option<HandleRef> {
+        let layout = layout();
+        let ours =
+            layout.handle.is_type_of(object.as_ptr()) || layout.timer.is_type_of(object.as_ptr());
+        ours.then_some(HandleRef(object.as_ptr()))
+    }
+
+    #[inline]
+    fn tail(self) -> *mut Tail {
+        let layout = layout();
+        // SAFETY: an instance of one of the two classes, by construction.
+        unsafe {
+            if layout.handle.is_type_of(self.0) {
+                layout.handle.tail(self.0)
+            } else {
+                layout.timer.tail(self.0)
+            }
+        }
+    }
+
+    #[inline]
+    fn slot(self, offset: isize) -> *mut *mut ffi::PyObject {
+        // SAFETY: callers pass offsets of the layout.
+        unsafe { slot(self.0, offset) }
+    }
+
+    #[inline]
+    pub(crate) fn is_cancelled(self) -> bool {
+        // SAFETY: a slot of the base; anything but False counts, as in Python's `if`.
+        unsafe { *self.slot(layout().cancelled) == ffi::Py_True() }
+    }
+
+    /// Replaces what a slot holds. Dropping the old value may run Python.
+    fn put(self, offset: isize, value: Ref) {
+        // SAFETY: the slot is filled before the old reference is dropped.
+        unsafe {
+            let old = std::ptr::replace(self.slot(offset), value.into_ptr());
+            ffi::Py_XDECREF(old);
+        }
+    }
+
+    fn read(self, offset: isize) -> Option<Ref> {
+        // SAFETY: a slot holds null or a live object.
+        unsafe {
+            let value = *self.slot(offset);
+            (!value.is_null()).then(|| Ref::from_borrowed(value))
+        }
+    }
+
+    pub(crate) fn set_timer(self, key: Key) {
+        // SAFETY: the tail of a live handle; nothing else points into it.
+        unsafe { (*self.tail()).timer = Some(key) }
+    }
+
+    /// `_args`, made when it is asked for.
+    fn args(self, py: Python<'_>) -> PyResult<Option<Ref>> {
+        if let Some(args) = self.read(layout().args) {
+            return Ok(Some(args));
+        }
+        // SAFETY: the tail of a live handle; the arguments are alive while it holds them.
+        let arguments = unsafe {
+            let tail = &*self.tail();
+            let inline = &tail.arguments[1..=usize::from(tail.count)];
+            inline.iter().map(|&argument| Ref::from_borrowed(argument)).collect::<Vec<_>>()
+        };
+        let tuple: Ref =
+            PyTuple::new(py, arguments.iter().map(|argument| argument.bind(py)))?.into();
+        self.put(layout().args, tuple.clone_ref(py));
+        Ok(Some(tuple))
+    }
+
+    fn drop_arguments(self) {
+        // SAFETY: the count is zeroed before the references are dropped.
+        unsafe {
+            let tail = self.tail();
+            let count = std::mem::take(&mut (*tail).count);
+            for at in 1..=usize::from(count) {
+                let argument =
+                    std::ptr::replace(&raw mut (*tail).arguments[at], std::ptr::null_mut());
+                ffi::Py_XDECREF(argument);
+            }
+        }
+    }
+
+    /// Marks the handle cancelled and forgets callback and arguments.
+    pub(crate) fn cancel(self, py: Python<'_>) -> PyResult<()> {
+        self.wait_for_runner(py);
+        if self.is_cancelled() {
+            return Ok(());
+        }
+        let layout = layout();
+        self.put(layout.cancelled, true_ref(py));
+        if let Some(owner) = self.read(layout.r#loop)
+            && let Some(owner) = Loop::of(&owner)
+        {
+            // SAFETY: the tail of a live handle.
+            let timer = unsafe { (*self.tail()).timer.take() };
+            // Dropped at the end of this call: it is this handle's own reference in the engine.
+            let _job = timer.map(|key| owner.engine().cancel_timer(key));
+            if owner.is_debug() {
+                // SAFETY: a live object.
+                let this = unsafe { Bound::from_borrowed_ptr(py, self.0) };
+                let repr: Ref = this.repr()?.into_any().into();
+                self.put(layout.repr, repr);
+            }
+        }
+        self.put(layout.callback, none_ref(py));
+        self.put(layout.args, none_ref(py));
+        self.drop_arguments();
+        Ok(())
+    }
+}
+
+/// Makes a handle, or a timer's if `when` is given.
+#[inline]
+pub(crate) fn new_handle(
+    py: Python<'_>,
+    owner: *mut ffi::PyObject,
+    callback: *mut ffi::PyObject,
+    arguments: &[*mut ffi::PyObject],
+    context: Ref,
+    when: Option<Ref>,
+) -> PyResult<Ref> {
+    let layout = layout();
+    let class = if when.is_some() { &layout.timer } else { &layout.handle };
+    let overflow = if arguments.len() > INLINE { Some(tuple_of(py, arguments)?) } else { None };
+    // SAFETY: a new instance with empty slots, tracked only when it is filled.
+    unsafe {
+        let object = types::allocate(py, class)?;
+        let handle = HandleRef(object.as_ptr());
+        let fill = |offset: isize, value: *mut ffi::PyObject| *handle.slot(offset) = value;
+        fill(layout.callback, new_reference(callback));
+        fill(layout.r#loop, new_reference(owner));
+        fill(layout.context, context.into_ptr());
+        fill(layout.cancelled, new_reference(ffi::Py_False()));
+        fill(layout.traceback, new_reference(ffi::Py_None()));
+        fill(layout.repr, new_reference(ffi::Py_None()));
+        if let Some(when) = when {
+            fill(layout.when, when.into_ptr());
+            fill(layout.scheduled, new_reference(ffi::Py_True()));
+        }
+        let tail: *mut Tail = class.tail(object.as_ptr());
+        (*tail).count = 0;
+        (*tail).threadsafe = false;
+        (*tail).runner = 0;
+        (*tail).timer = None;
+        match overflow {
+            Some(tuple) => fill(layout.args, tuple.into_ptr()),
+            None => {
+                for (at, &argument) in arguments.iter().enumerate() {
+                    (*tail).arguments[at + 1] = new_reference(argument);
+                }
+                (*tail).count = arguments.len() as u8;
+            }
+        }
+        ffi::PyObject_GC_Track(object.as_ptr().cast());
+        Ok(object)
+    }
+}
+
+/// Marks a handle as made by `call_soon_threadsafe`.
+pub(crate) fn make_threadsafe(handle: &Ref) {
+    if hooks().threadsafe_handles
+        && let Some(handle) = HandleRef::of(handle)
+    {
+        // SAFETY: the tail of a live handle.
+        unsafe { (*handle.tail()).threadsafe = true }
+    }
+}
+
+/// # Safety
+/// `object` is alive.
+#[inline]
+unsafe fn new_reference(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: by contract. On 3.11 None and False are counted like everything else.
+    unsafe {
+        ffi::Py_INCREF(object);
+        object
+    }
+}
+
+fn tuple_of(py: Python<'_>, arguments: &[*mut ffi::PyObject]) -> PyResult<Ref> {
+    // SAFETY: the caller holds the arguments.
+    let bound = arguments.iter().map(|&argument| unsafe { Bound::from_borrowed_ptr(py, argument) });
+    Ok(PyTuple::new(py, bound.collect::<Vec<_>>())?.into())
+}
+
+fn none_ref(py: Python<'_>) -> Ref {
+    py.None().into_bound(py).into()
+}
+
+fn true_ref(py: Python<'_>) -> Ref {
+    pyo3::types::PyBool::new(py, true).to_owned().into_any().into()
+}

@@ -1,0 +1,135 @@
+//! The Python objects that the binding uses, looked up once.
+//!
+//! Names that CPython keeps to itself are looked up by `oxloop._hooks`, the one place that knows
+//! them; here are only the results.
+
+use std::sync::OnceLock;
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyString, PyTuple, PyType};
+
+use crate::raw::Ref;
+
+macro_rules! names {
+    ($($name:ident),* $(,)?) => {
+        /// Interned names of attributes and keywords.
+        #[derive(Debug)]
+        pub(crate) struct Names { $(pub(crate) $name: Ref,)* }
+
+        impl Names {
+            fn new(py: Python<'_>) -> Names {
+                Names { $($name: PyString::intern(py, stringify!($name)).into(),)* }
+            }
+        }
+    };
+}
+
+names! {
+    context, name, r#loop, time, _run, _cancelled,
+    connection_made, connection_lost, data_received, eof_received,
+    get_buffer, buffer_updated, pause_writing, resume_writing,
+    _attach, _detach, close, fileno, set_result, done,
+    call_exception_handler, _check_thread, _check_callback,
+}
+
+/// Everything of Python's that is needed while running.
+#[derive(Debug)]
+pub(crate) struct Hooks {
+    pub(crate) names: Names,
+    module: Ref,
+    pub(crate) buffered_protocol: Ref,
+    pub(crate) future: Ref,
+    pub(crate) task: Ref,
+    /// The type of what a C Task passes to `call_soon` to be stepped; null if unknown.
+    task_step: Option<Ref>,
+    /// The C function behind what a C Task leaves with a future to be woken.
+    task_wakeup: Option<ffi::PyCFunction>,
+    pub(crate) loop_keyword: Ref,
+    /// 3.14: cancelling a thread-safe handle waits for its callback.
+    pub(crate) threadsafe_handles: bool,
+    /// 3.13: `Server._attach` takes the transport.
+    pub(crate) server_counts_transports: bool,
+}
+
+static HOOKS: OnceLock<Hooks> = OnceLock::new();
+
+/// The hooks of this process. The module's initialisation has loaded them.
+#[inline]
+pub(crate) fn hooks() -> &'static Hooks {
+    match HOOKS.get() {
+        Some(hooks) => hooks,
+        None => unreachable!("the module is initialised before anything of it is called"),
+    }
+}
+
+impl Hooks {
+    pub(crate) fn load(py: Python<'_>) -> PyResult<()> {
+        if HOOKS.get().is_some() {
+            return Ok(());
+        }
+        let module = py.import("oxloop._hooks")?;
+        let get = |name: &str| module.getattr(name);
+        let optional = |name: &str| -> PyResult<Option<Bound<'_, PyAny>>> {
+            Ok(Some(get(name)?).filter(|value| !value.is_none()))
+        };
+        let loop_keyword = PyTuple::new(py, [PyString::intern(py, "loop")])?;
+        let hooks = Hooks {
+            names: Names::new(py),
+            buffered_protocol: get("BufferedProtocol")?.into(),
+            future: get("Future")?.into(),
+            task: get("Task")?.into(),
+            task_step: optional("TASK_STEP_TYPE")?.map(Ref::from),
+            task_wakeup: optional("TASK_WAKEUP")?.and_then(|wakeup| c_function(&wakeup)),
+            loop_keyword: loop_keyword.into(),
+            threadsafe_handles: get("HAS_THREADSAFE_HANDLE")?.extract()?,
+            server_counts_transports: get("SERVER_ATTACH_TAKES_TRANSPORT")?.extract()?,
+            module: module.as_any().into(),
+        };
+        let _ = HOOKS.set(hooks);
+        Ok(())
+    }
+
+    /// A function or class of `oxloop._hooks`, for what is not called often.
+    pub(crate) fn get<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+        self.module.bind(py).getattr(name)
+    }
+
+    pub(crate) fn base_class<'py>(
+        &self,
+        py: Python<'py>,
+        name: &str,
+    ) -> PyResult<Bound<'py, PyType>> {
+        Ok(self.get(py, name)?.cast_into::<PyType>()?)
+    }
+
+    /// Whether a call `call_soon(callback, context=…)` is a C Task that asks for a step.
+    #[inline]
+    pub(crate) fn is_task_step(&self, callback: *mut ffi::PyObject) -> bool {
+        // SAFETY: callers pass a live object.
+        let ty = unsafe { ffi::Py_TYPE(callback) };
+        self.task_step.as_ref().is_some_and(|step| step.as_ptr() == ty.cast())
+    }
+
+    /// Whether a call `call_soon(callback, future, context=…)` wakes a C Task.
+    #[inline]
+    pub(crate) fn is_task_wakeup(&self, callback: *mut ffi::PyObject) -> bool {
+        let Some(wakeup) = self.task_wakeup else { return false };
+        // SAFETY: callers pass a live object; the function is read after the type check.
+        unsafe {
+            ffi::PyCFunction_CheckExact(callback) != 0
+                && ffi::PyCFunction_GetFunction(callback)
+                    .is_some_and(|function| std::ptr::fn_addr_eq(function, wakeup))
+        }
+    }
+}
+
+fn c_function(callback: &Bound<'_, PyAny>) -> Option<ffi::PyCFunction> {
+    // SAFETY: the type is checked before the function is read.
+    unsafe {
+        if ffi::PyCFunction_CheckExact(callback.as_ptr()) == 0 {
+            return None;
+        }
+        ffi::PyCFunction_GetFunction(callback.as_ptr())
+    }
+}

@@ -1,0 +1,171 @@
+//! Heap types that derive from a class of the running interpreter.
+//!
+//! Such a class is written in Python, with `__slots__`; its instances have a layout that only the
+//! interpreter knows. Ours begins with it and continues with a tail of our own. The offsets of the
+//! base's slots are read from its member descriptors.
+
+use std::ffi::{CStr, c_int, c_uint, c_void};
+use std::ptr::NonNull;
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyMappingProxy, PyTuple, PyType};
+
+/// A heap type with a tail.
+#[derive(Debug)]
+pub(crate) struct Class {
+    ty: NonNull<ffi::PyTypeObject>,
+    /// Where the tail begins, in bytes.
+    tail: usize,
+    /// Offsets of the base's slots that hold references.
+    slots: Vec<isize>,
+}
+
+// SAFETY: a type object that lives as long as the process; see `Class::build`.
+unsafe impl Send for Class {}
+// SAFETY: as above; the fields do not change.
+unsafe impl Sync for Class {}
+
+/// What a class is made of.
+pub(crate) struct ClassSpec {
+    pub(crate) name: &'static CStr,
+    pub(crate) tail_size: usize,
+    pub(crate) slots: Vec<ffi::PyType_Slot>,
+}
+
+impl Class {
+    /// Makes the type. It is never freed: instances on the free list and statics refer to it.
+    pub(crate) fn build(base: &Bound<'_, PyType>, spec: ClassSpec) -> PyResult<Class> {
+        let py = base.py();
+        // SAFETY: a type object; basicsize is readable on every version.
+        let base_size = unsafe { (*base.as_type_ptr()).tp_basicsize } as usize;
+        let tail = base_size.next_multiple_of(align_of::<usize>());
+        let mut slots = spec.slots;
+        slots.push(ffi::PyType_Slot { slot: 0, pfunc: std::ptr::null_mut() });
+        let flags = ffi::Py_TPFLAGS_DEFAULT
+            | ffi::Py_TPFLAGS_HAVE_GC
+            | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION;
+        let mut definition = ffi::PyType_Spec {
+            name: spec.name.as_ptr(),
+            basicsize: (tail + spec.tail_size) as c_int,
+            itemsize: 0,
+            flags: flags as c_uint,
+            slots: slots.as_mut_ptr(),
+        };
+        let bases = PyTuple::new(py, [base])?;
+        // SAFETY: the spec and the terminated slot list are valid for the call; what the slots
+        // point to is static or leaked by `install`.
+        let object = unsafe { ffi::PyType_FromSpecWithBases(&mut definition, bases.as_ptr()) };
+        let ty = NonNull::new(object.cast()).ok_or_else(|| PyErr::fetch(py))?;
+        Ok(Class { ty, tail, slots: reference_slots(base)? })
+    }
+
+    pub(crate) fn as_ptr(&self) -> *mut ffi::PyTypeObject {
+        self.ty.as_ptr()
+    }
+
+    pub(crate) fn bind<'py>(&self, py: Python<'py>) -> Bound<'py, PyType> {
+        // SAFETY: a live type object.
+        unsafe {
+            Bound::from_borrowed_ptr(py, self.ty.as_ptr().cast()).cast_into_unchecked::<PyType>()
+        }
+    }
+
+    /// Whether `object` is exactly of this type.
+    #[inline]
+    pub(crate) fn is_type_of(&self, object: *mut ffi::PyObject) -> bool {
+        // SAFETY: callers pass live objects.
+        unsafe { ffi::Py_TYPE(object) == self.ty.as_ptr() }
+    }
+
+    /// The tail of an instance.
+    ///
+    /// # Safety
+    /// `object` is an instance of this class.
+    #[inline]
+    pub(crate) unsafe fn tail<T>(&self, object: *mut ffi::PyObject) -> *mut T {
+        // SAFETY: the instance has `tail_size` bytes there.
+        unsafe { object.byte_add(self.tail).cast() }
+    }
+
+    /// Visits what the base's slots refer to, and the type.
+    ///
+    /// # Safety
+    /// For `tp_traverse` of this class.
+    pub(crate) unsafe fn traverse(
+        &self,
+        object: *mut ffi::PyObject,
+        visit: ffi::visitproc,
+        arg: *mut c_void,
+    ) -> c_int {
+        // SAFETY: the offsets are those of reference slots of the base.
+        unsafe {
+            for &offset in &self.slots {
+                let value = *slot(object, offset);
+                if !value.is_null() {
+                    let stop = visit(value, arg);
+                    if stop != 0 {
+                        return stop;
+                    }
+                }
+            }
+            visit(ffi::Py_TYPE(object).cast(), arg)
+        }
+    }
+
+    /// Empties the base's slots.
+    ///
+    /// # Safety
+    /// For `tp_clear` and `tp_dealloc` of this class.
+    pub(crate) unsafe fn clear_slots(&self, object: *mut ffi::PyObject) {
+        for &offset in &self.slots {
+            // SAFETY: as in `traverse`; the slot is emptied before the reference is dropped.
+            unsafe {
+                let place = slot(object, offset);
+                let value = std::ptr::replace(place, std::ptr::null_mut());
+                ffi::Py_XDECREF(value);
+            }
+        }
+    }
+}
+
+/// Where a reference slot of an instance is.
+///
+/// # Safety
+/// `offset` is one of the object's type.
+#[inline]
+pub(crate) unsafe fn slot(object: *mut ffi::PyObject, offset: isize) -> *mut *mut ffi::PyObject {
+    // SAFETY: by contract.
+    unsafe { object.byte_offset(offset).cast() }
+}
+
+/// The offset of the slot `name` in instances of `class`.
+pub(crate) fn slot_offset(class: &Bound<'_, PyType>, name: &str) -> PyResult<isize> {
+    let attribute = class.getattr(name)?;
+    reference_offset(&attribute)
+        .ok_or_else(|| PyTypeError::new_err(format!("{class} has no reference slot named {name}")))
+}
+
+fn reference_slots(class: &Bound<'_, PyType>) -> PyResult<Vec<isize>> {
+    let mut offsets = Vec::new();
+    for ancestor in class.mro() {
+        let namespace = ancestor.getattr("__dict__")?;
+        for value in namespace.cast::<PyMappingProxy>()?.values()?.iter() {
+            offsets.extend(reference_offset(&value));
+        }
+    }
+    Ok(offsets)
+}
+
+fn reference_offset(attribute: &Bound<'_, PyAny>) -> Option<isize> {
+    // SAFETY: the type check makes it a member descriptor, whose definition lives as long as it.
+    unsafe {
+        if ffi::Py_TYPE(attribute.as_ptr()) != &raw mut ffi::PyMemberDescr_Type {
+            return None;
+        }
+        let descriptor = attribute.as_ptr().cast::<ffi::PyMemberDescrObject>();
+        let member = &*(*descriptor).d_member;
+        (member.type_code == ffi::Py_T_OBJECT_EX).then_some(member.offset)
+    }
+}

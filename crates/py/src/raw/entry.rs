@@ -1,0 +1,51 @@
+//! Where Python comes in: nothing may unwind out of here.
+
+use std::any::Any;
+use std::ffi::c_int;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use pyo3::exceptions::PySystemError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+/// Runs the body of a C function that returns an object: null with an exception set if it fails
+/// or panics. For functions that the interpreter calls, with the thread attached.
+#[inline]
+pub(crate) fn entry(
+    body: impl FnOnce(Python<'_>) -> PyResult<*mut ffi::PyObject>,
+) -> *mut ffi::PyObject {
+    guarded(body).unwrap_or(std::ptr::null_mut())
+}
+
+/// As [`entry`], for C functions that return 0 or -1.
+pub(crate) fn entry_status(body: impl FnOnce(Python<'_>) -> PyResult<()>) -> c_int {
+    guarded(body).map_or(-1, |()| 0)
+}
+
+#[inline]
+fn guarded<T>(body: impl FnOnce(Python<'_>) -> PyResult<T>) -> Option<T> {
+    // SAFETY: only functions that the interpreter calls come here, and it calls attached.
+    let py = unsafe { Python::assume_attached() };
+    // What a panic leaves behind is Cells and one RefCell, all of them still valid.
+    match catch_unwind(AssertUnwindSafe(|| body(py))) {
+        Ok(Ok(value)) => Some(value),
+        Ok(Err(error)) => {
+            error.restore(py);
+            None
+        }
+        Err(panic) => {
+            panic_error(&*panic).restore(py);
+            None
+        }
+    }
+}
+
+#[cold]
+fn panic_error(panic: &(dyn Any + Send)) -> PyErr {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("unknown");
+    PySystemError::new_err(format!("oxloop: internal error: {text}"))
+}

@@ -1,0 +1,284 @@
+//! Methods and attributes for classes that are not PyO3's, or that are too hot for it.
+
+use std::ffi::{CStr, c_void};
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
+
+use super::Ref;
+
+/// What a method may return.
+pub(crate) trait Output {
+    fn into_raw(self, py: Python<'_>) -> *mut ffi::PyObject;
+}
+
+impl Output for () {
+    fn into_raw(self, py: Python<'_>) -> *mut ffi::PyObject {
+        py.None().into_ptr()
+    }
+}
+
+impl Output for bool {
+    fn into_raw(self, py: Python<'_>) -> *mut ffi::PyObject {
+        pyo3::types::PyBool::new(py, self).to_owned().into_ptr()
+    }
+}
+
+impl Output for Ref {
+    fn into_raw(self, _py: Python<'_>) -> *mut ffi::PyObject {
+        self.into_ptr()
+    }
+}
+
+impl Output for Option<Ref> {
+    fn into_raw(self, py: Python<'_>) -> *mut ffi::PyObject {
+        self.map_or_else(|| py.None().into_ptr(), Ref::into_ptr)
+    }
+}
+
+impl<T> Output for Bound<'_, T> {
+    fn into_raw(self, _py: Python<'_>) -> *mut ffi::PyObject {
+        self.into_ptr()
+    }
+}
+
+/// The arguments of a fast call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arguments<'a> {
+    pub(crate) positional: &'a [*mut ffi::PyObject],
+    keywords: *mut ffi::PyObject,
+    values: *const *mut ffi::PyObject,
+}
+
+impl<'a> Arguments<'a> {
+    /// # Safety
+    /// As METH_FASTCALL | METH_KEYWORDS passes them; they live for `'a`.
+    #[inline]
+    pub(crate) unsafe fn new(
+        values: *const *mut ffi::PyObject,
+        count: ffi::Py_ssize_t,
+        keywords: *mut ffi::PyObject,
+    ) -> Arguments<'a> {
+        let count = count as usize;
+        // SAFETY: by contract; the pointer may be dangling only if the count is zero.
+        let positional =
+            if count == 0 { &[] } else { unsafe { std::slice::from_raw_parts(values, count) } };
+        // SAFETY: keyword values follow the positional ones.
+        let values = unsafe { values.add(count) };
+        Arguments { positional, keywords, values }
+    }
+
+    pub(crate) fn has_no_keywords(&self) -> bool {
+        self.keywords.is_null()
+    }
+
+    /// The keywords as a dict.
+    pub(crate) fn keywords<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        if self.keywords.is_null() {
+            return Ok(None);
+        }
+        let dict = PyDict::new(py);
+        // SAFETY: a tuple of strings, with one value each.
+        unsafe {
+            let names =
+                Bound::from_borrowed_ptr(py, self.keywords).cast_into_unchecked::<PyTuple>();
+            for (at, name) in names.iter().enumerate() {
+                dict.set_item(name, Bound::from_borrowed_ptr(py, *self.values.add(at)))?;
+            }
+        }
+        Ok(Some(dict))
+    }
+
+    /// The value of the only keyword that the method `method` has. Names are compared by value:
+    /// `_asyncio` passes one that is not interned.
+    #[inline]
+    pub(crate) fn only_keyword(
+        &self,
+        py: Python<'_>,
+        method: &str,
+        name: &Bound<'_, PyString>,
+    ) -> PyResult<Option<*mut ffi::PyObject>> {
+        if self.keywords.is_null() {
+            return Ok(None);
+        }
+        // SAFETY: a tuple of strings, with one value each.
+        let (count, first) = unsafe {
+            let count = ffi::PyTuple_GET_SIZE(self.keywords);
+            (count, if count > 0 { ffi::PyTuple_GET_ITEM(self.keywords, 0) } else { self.keywords })
+        };
+        match count {
+            0 => return Ok(None),
+            1 if first == name.as_ptr() => {}
+            1 => {
+                // SAFETY: borrowed from the tuple.
+                let given = unsafe { Bound::from_borrowed_ptr(py, first) };
+                if !given.eq(name)? {
+                    return Err(unexpected(method, &given));
+                }
+            }
+            _ => {
+                // SAFETY: borrowed from the tuple.
+                let last = unsafe {
+                    Bound::from_borrowed_ptr(py, ffi::PyTuple_GET_ITEM(self.keywords, count - 1))
+                };
+                return Err(unexpected(method, &last));
+            }
+        }
+        // SAFETY: there is one keyword, hence one value.
+        Ok(Some(unsafe { *self.values }))
+    }
+}
+
+#[cold]
+fn unexpected(method: &str, keyword: &Bound<'_, PyAny>) -> PyErr {
+    let text = format!("{method}() got an unexpected keyword argument {}", quoted(keyword));
+    PyTypeError::new_err(text)
+}
+
+fn quoted(value: &Bound<'_, PyAny>) -> String {
+    value.repr().map_or_else(|_| "?".to_owned(), |repr| repr.to_string())
+}
+
+/// A `PyMethodDef` of a Rust function.
+///
+/// `method!(noargs c"close", This, close)`: `fn close(py, This) -> PyResult<impl Output>`;
+/// `method!(one …)`: with a borrowed `*mut PyObject`; `method!(fast …)`: with [`Arguments`].
+/// `This` is a type with `unsafe fn from_self(*mut PyObject) -> This`.
+macro_rules! method {
+    (noargs $name:literal, $this:ty, $function:path) => {{
+        unsafe extern "C" fn call(
+            slf: *mut pyo3::ffi::PyObject,
+            _: *mut pyo3::ffi::PyObject,
+        ) -> *mut pyo3::ffi::PyObject {
+            $crate::raw::entry(|py| {
+                // SAFETY: the descriptor has checked the type of `self`.
+                let this = unsafe { <$this>::from_self(slf) };
+                Ok($crate::raw::Output::into_raw($function(py, this)?, py))
+            })
+        }
+        pyo3::ffi::PyMethodDef {
+            ml_name: $name.as_ptr(),
+            ml_meth: pyo3::ffi::PyMethodDefPointer { PyCFunction: call },
+            ml_flags: pyo3::ffi::METH_NOARGS,
+            ml_doc: std::ptr::null(),
+        }
+    }};
+    (one $name:literal, $this:ty, $function:path) => {{
+        unsafe extern "C" fn call(
+            slf: *mut pyo3::ffi::PyObject,
+            argument: *mut pyo3::ffi::PyObject,
+        ) -> *mut pyo3::ffi::PyObject {
+            $crate::raw::entry(|py| {
+                // SAFETY: the descriptor has checked the type of `self`.
+                let this = unsafe { <$this>::from_self(slf) };
+                // SAFETY: the caller holds the argument for the call.
+                let argument = unsafe { pyo3::Borrowed::from_ptr(py, argument) };
+                Ok($crate::raw::Output::into_raw($function(py, this, argument)?, py))
+            })
+        }
+        pyo3::ffi::PyMethodDef {
+            ml_name: $name.as_ptr(),
+            ml_meth: pyo3::ffi::PyMethodDefPointer { PyCFunction: call },
+            ml_flags: pyo3::ffi::METH_O,
+            ml_doc: std::ptr::null(),
+        }
+    }};
+    (fast $name:literal, $this:ty, $function:path) => {{
+        unsafe extern "C" fn call(
+            slf: *mut pyo3::ffi::PyObject,
+            values: *const *mut pyo3::ffi::PyObject,
+            count: pyo3::ffi::Py_ssize_t,
+            keywords: *mut pyo3::ffi::PyObject,
+        ) -> *mut pyo3::ffi::PyObject {
+            $crate::raw::entry(|py| {
+                // SAFETY: the descriptor has checked the type of `self`.
+                let this = unsafe { <$this>::from_self(slf) };
+                // SAFETY: the flags below ask for exactly these arguments.
+                let arguments = unsafe { $crate::raw::Arguments::new(values, count, keywords) };
+                Ok($crate::raw::Output::into_raw($function(py, this, arguments)?, py))
+            })
+        }
+        pyo3::ffi::PyMethodDef {
+            ml_name: $name.as_ptr(),
+            ml_meth: pyo3::ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: call },
+            ml_flags: pyo3::ffi::METH_FASTCALL | pyo3::ffi::METH_KEYWORDS,
+            ml_doc: std::ptr::null(),
+        }
+    }};
+}
+pub(crate) use method;
+
+/// A `PyGetSetDef`: `getset!(c"_paused", This, getter)` or with a setter
+/// `fn(py, This, Option<Borrowed<PyAny>>) -> PyResult<()>`, `None` for deletion.
+macro_rules! getset {
+    ($name:literal, $this:ty, $get:path) => {
+        $crate::raw::getset!(@def $name, $this, $get, None)
+    };
+    ($name:literal, $this:ty, $get:path, $set:path) => {{
+        unsafe extern "C" fn set(
+            slf: *mut pyo3::ffi::PyObject,
+            value: *mut pyo3::ffi::PyObject,
+            _: *mut std::ffi::c_void,
+        ) -> std::ffi::c_int {
+            $crate::raw::entry_status(|py| {
+                // SAFETY: the descriptor has checked the type of `self`.
+                let this = unsafe { <$this>::from_self(slf) };
+                // SAFETY: null, or held by the caller for the call.
+                let value = unsafe { pyo3::Borrowed::from_ptr_or_opt(py, value) };
+                $set(py, this, value)
+            })
+        }
+        $crate::raw::getset!(@def $name, $this, $get, Some(set))
+    }};
+    (@def $name:literal, $this:ty, $get:path, $set:expr) => {{
+        unsafe extern "C" fn get(
+            slf: *mut pyo3::ffi::PyObject,
+            _: *mut std::ffi::c_void,
+        ) -> *mut pyo3::ffi::PyObject {
+            $crate::raw::entry(|py| {
+                // SAFETY: the descriptor has checked the type of `self`.
+                let this = unsafe { <$this>::from_self(slf) };
+                Ok($crate::raw::Output::into_raw($get(py, this)?, py))
+            })
+        }
+        pyo3::ffi::PyGetSetDef {
+            name: $name.as_ptr(),
+            get: Some(get),
+            set: $set,
+            doc: std::ptr::null(),
+            closure: std::ptr::null_mut(),
+        }
+    }};
+}
+pub(crate) use getset;
+
+/// Adds methods to a type that exists already, a PyO3 class for instance. The definitions live as
+/// long as the process, as the type does.
+pub(crate) fn install(
+    class: &Bound<'_, PyType>,
+    methods: Vec<(ffi::PyMethodDef, Option<&'static CStr>)>,
+) -> PyResult<()> {
+    let py = class.py();
+    for (mut definition, doc) in methods {
+        if let Some(doc) = doc {
+            definition.ml_doc = doc.as_ptr();
+        }
+        let definition: *mut ffi::PyMethodDef = Box::leak(Box::new(definition));
+        // SAFETY: a type object and a definition that is never freed.
+        let descriptor = unsafe {
+            Ref::from_owned(py, ffi::PyDescr_NewMethod(class.as_type_ptr(), definition))?
+        };
+        // SAFETY: `ml_name` is a C string literal.
+        let name = unsafe { CStr::from_ptr((*definition).ml_name) };
+        class.setattr(PyString::new(py, &name.to_string_lossy()), descriptor.bind(py))?;
+    }
+    Ok(())
+}
+
+/// A definition table with its terminator, for a type's slots; never freed.
+pub(crate) fn leak_table<T>(mut table: Vec<T>, end: T) -> *mut c_void {
+    table.push(end);
+    Box::leak(table.into_boxed_slice()).as_mut_ptr().cast()
+}

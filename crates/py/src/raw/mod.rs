@@ -1,0 +1,19 @@
+//! Where the binding leaves PyO3: types whose slots are written by hand, because they derive from
+//! classes of the running interpreter or because a call on them is counted in nanoseconds.
+//!
+//! Everything unsafe about objects, classes and entries is here, behind names that the other
+//! modules use without `unsafe` or with one local reason for it.
+
+mod buffer;
+mod class;
+mod context;
+mod entry;
+mod method;
+mod reference;
+
+pub(crate) use buffer::View;
+pub(crate) use class::{Class, ClassSpec, slot, slot_offset};
+pub(crate) use context::{copy_context, enter_context};
+pub(crate) use entry::{entry, entry_status};
+pub(crate) use method::{Arguments, Output, getset, install, leak_table, method};
+pub(crate) use reference::{Ref, Slot};

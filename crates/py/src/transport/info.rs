@@ -1,0 +1,198 @@
+//! What a transport tells about itself: extra information and asyncio's private names, which
+//! programs read.
+//!
+//! The dict behind `get_extra_info` is made when somebody asks: most connections of a server are
+//! never asked.
+
+use pyo3::Borrowed;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::types::base_slots;
+use super::{Transport, address};
+use crate::hooks::hooks;
+use crate::raw::{Ref, slot};
+
+impl Transport<'_> {
+    pub(super) fn get_extra(py: Python<'_>, this: Transport<'_>) -> PyResult<Ref> {
+        let place = this.base_slot(base_slots().0);
+        // SAFETY: a slot of a live instance: null or an object.
+        unsafe {
+            if !(*place).is_null() {
+                return Ok(Ref::from_borrowed(*place));
+            }
+        }
+        let extra: Ref = this.make_extra(py)?.into();
+        this.put_base_slot(base_slots().0, Some(extra.clone_ref(py)));
+        Ok(extra)
+    }
+
+    pub(super) fn set_extra(
+        _py: Python<'_>,
+        this: Transport<'_>,
+        value: Option<Borrowed<'_, '_, PyAny>>,
+    ) -> PyResult<()> {
+        this.put_base_slot(base_slots().0, value.map(|value| Ref::from(&*value)));
+        Ok(())
+    }
+
+    fn make_extra<'py>(self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.remember_local();
+        let extra = PyDict::new(py);
+        let address_of = |address: &Option<Box<oxloop_engine::Address>>| match address {
+            Some(address) => address::to_python(py, address),
+            None => Ok(py.None().into_bound(py)),
+        };
+        let local = self.tail.local.borrow().clone();
+        let peer = self.tail.peer.borrow().clone();
+        let sock = self.socket_object(py)?;
+        extra.set_item("socket", hooks().get(py, "transport_socket")?.call1((sock,))?)?;
+        extra.set_item("sockname", address_of(&local)?)?;
+        extra.set_item("peername", address_of(&peer)?)?;
+        Ok(extra)
+    }
+
+    /// The Python socket, made if need be; a closed one if the connection is over.
+    fn socket_object<'py>(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        if let Some(sock) = self.tail.sock.get(py) {
+            return Ok(sock.bind(py).clone());
+        }
+        let socket = &self.tail.socket;
+        match socket.fd.get() {
+            Some(fd) if socket.bare.get() => {
+                let sock = hooks().get(py, "socket_of_fd")?.call1((fd.raw(),))?;
+                socket.bare.set(false);
+                self.tail.sock.set(Some((&sock).into()));
+                Ok(sock)
+            }
+            _ => hooks().get(py, "closed_socket")?.call0(),
+        }
+    }
+
+    /// Before the socket is closed: what may still be asked for later.
+    pub(super) fn remember_addresses(self, _py: Python<'_>) {
+        // SAFETY: a slot of a live instance, compared with null.
+        if unsafe { (*self.base_slot(base_slots().0)).is_null() } {
+            self.remember_local();
+        }
+    }
+
+    fn remember_local(self) {
+        let mut local = self.tail.local.borrow_mut();
+        if local.is_none()
+            && self.is_open()
+            && let Some(fd) = self.tail.socket.fd.get()
+        {
+            *local = oxloop_os::socket::local_address(fd).ok().map(Box::new);
+        }
+    }
+
+    fn base_slot(self, offset: isize) -> *mut *mut ffi::PyObject {
+        // SAFETY: an offset of the base of a live instance.
+        unsafe { slot(self.object, offset) }
+    }
+
+    fn put_base_slot(self, offset: isize, value: Option<Ref>) {
+        let value = value.map_or(std::ptr::null_mut(), Ref::into_ptr);
+        // SAFETY: the slot is filled before the old reference is dropped.
+        unsafe {
+            let old = std::ptr::replace(self.base_slot(offset), value);
+            ffi::Py_XDECREF(old);
+        }
+    }
+
+    /// `_loop` is None once the connection is lost, as in asyncio.
+    pub(super) fn forget_loop(self, py: Python<'_>) {
+        self.put_base_slot(base_slots().1, Some(py.None().into_bound(py).into()));
+    }
+
+    /// Makes `protocol` the one that is called.
+    pub(super) fn use_protocol(self, py: Python<'_>, protocol: &Bound<'_, PyAny>) -> PyResult<()> {
+        let buffered = protocol.is_instance(hooks().buffered_protocol.bind(py))?;
+        self.tail.buffered.set(buffered);
+        self.tail.connected.set(true);
+        let old = self.tail.protocol.replace(Some(protocol.into()));
+        if let (Some(owner), Some(stream)) = (self.owner(py), self.stream()) {
+            owner.engine().set_offered(stream, buffered);
+        }
+        drop(old);
+        Ok(())
+    }
+
+    pub(super) fn log_debug(self, py: Python<'_>, what: &str) -> PyResult<()> {
+        hooks().get(py, "log_transport")?.call1((self.bind(py), what)).map(drop)
+    }
+
+    pub(super) fn py_get_protocol(py: Python<'_>, this: Transport<'_>) -> PyResult<Option<Ref>> {
+        Ok(this.tail.protocol.get(py))
+    }
+
+    pub(super) fn py_set_protocol(
+        py: Python<'_>,
+        this: Transport<'_>,
+        protocol: Borrowed<'_, '_, PyAny>,
+    ) -> PyResult<()> {
+        this.use_protocol(py, &protocol)
+    }
+
+    pub(super) fn get_protocol(py: Python<'_>, this: Transport<'_>) -> PyResult<Option<Ref>> {
+        Ok(this.tail.protocol.get(py))
+    }
+
+    pub(super) fn set_protocol(
+        py: Python<'_>,
+        this: Transport<'_>,
+        protocol: Option<Borrowed<'_, '_, PyAny>>,
+    ) -> PyResult<()> {
+        match protocol {
+            Some(protocol) if !protocol.is_none() => this.use_protocol(py, &protocol),
+            _ => {
+                this.tail.protocol.set(None);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn get_sock<'py>(
+        py: Python<'py>,
+        this: Transport<'_>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if this.is_open() { this.socket_object(py) } else { Ok(py.None().into_bound(py)) }
+    }
+
+    pub(super) fn get_sock_fd<'py>(
+        py: Python<'py>,
+        this: Transport<'_>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let fd = this.tail.socket.fd.get().map_or(-1, oxloop_engine::Fd::raw);
+        Ok(fd.into_pyobject(py)?.into_any())
+    }
+
+    pub(super) fn get_server(py: Python<'_>, this: Transport<'_>) -> PyResult<Option<Ref>> {
+        Ok(this.tail.server.get(py))
+    }
+
+    pub(super) fn get_empty_waiter(py: Python<'_>, this: Transport<'_>) -> PyResult<Option<Ref>> {
+        Ok(this.tail.empty_waiter.get(py))
+    }
+
+    pub(super) fn get_paused(_py: Python<'_>, this: Transport<'_>) -> PyResult<bool> {
+        Ok(this.tail.paused.get())
+    }
+
+    pub(super) fn get_eof(_py: Python<'_>, this: Transport<'_>) -> PyResult<bool> {
+        Ok(this.tail.eof_written.get())
+    }
+
+    pub(super) fn get_connected(_py: Python<'_>, this: Transport<'_>) -> PyResult<bool> {
+        Ok(this.tail.connected.get())
+    }
+
+    pub(super) fn get_lost<'py>(
+        py: Python<'py>,
+        this: Transport<'_>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        Ok(this.tail.lost.get().into_pyobject(py)?.into_any())
+    }
+}

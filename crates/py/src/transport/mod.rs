@@ -1,0 +1,106 @@
+//! `StreamTransport`: a connection, as a protocol sees it.
+//!
+//! The type derives from asyncio's `_FlowControlMixin` (so it is an `asyncio.Transport`), has a
+//! `__dict__` and weak references, and keeps its state in a tail of its own. Bytes, flow control
+//! and the order of events are the engine's; here they become calls of the protocol, with asyncio's
+//! error handling.
+//!
+//! Life: `open` makes the transport and its stream; `begin`, after `connection_made`, starts to
+//! read; `close`, `abort` or an error schedule `_call_connection_lost`, which runs once, releases
+//! the stream and closes the socket. The engine holds the transport from `open` to release.
+
+mod address;
+mod close;
+mod info;
+mod open;
+mod read;
+mod tail;
+mod types;
+mod write;
+
+use std::cell::Cell;
+
+use oxloop_engine::{Fd, Key};
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use crate::event_loop::Loop;
+use crate::raw::Ref;
+
+pub(crate) use open::{Opening, make_socket_transport};
+pub(crate) use types::{init, type_object};
+
+use tail::Tail;
+use types::class;
+
+/// A transport of ours, borrowed for a call.
+#[derive(Clone, Copy)]
+pub(crate) struct Transport<'a> {
+    object: *mut ffi::PyObject,
+    tail: &'a Tail,
+}
+
+impl<'a> Transport<'a> {
+    /// # Safety
+    /// `object` is an instance of our transport type, alive for `'a`.
+    #[inline]
+    pub(crate) unsafe fn from_self(object: *mut ffi::PyObject) -> Transport<'a> {
+        // SAFETY: by contract; the tail is only shared, its fields are cells.
+        Transport { object, tail: unsafe { &*class().tail::<Tail>(object) } }
+    }
+
+    /// `None` if `object` is not a transport of ours.
+    #[inline]
+    pub(crate) fn of(object: &'a Ref) -> Option<Transport<'a>> {
+        // SAFETY: the type is checked; alive while `object` is.
+        class()
+            .is_type_of(object.as_ptr())
+            .then(|| unsafe { Transport::from_self(object.as_ptr()) })
+    }
+
+    fn bind<'py>(self, py: Python<'py>) -> Bound<'py, PyAny> {
+        // SAFETY: alive for 'a.
+        unsafe { Bound::from_borrowed_ptr(py, self.object) }
+    }
+
+    fn reference(self) -> Ref {
+        // SAFETY: alive for 'a.
+        unsafe { Ref::from_borrowed(self.object) }
+    }
+
+    /// The loop, until the connection is lost. A reference, because a call may end the connection.
+    #[inline]
+    fn owner(self, py: Python<'_>) -> Option<Owner<'_>> {
+        let object = self.tail.owner.get(py)?;
+        Some(Owner(object.bind(py).clone().cast_into::<Loop>().ok()?))
+    }
+
+    /// The stream in the engine, until it is released.
+    #[inline]
+    fn stream(self) -> Option<Key> {
+        self.tail.stream.get()
+    }
+
+    fn is_reading(self) -> bool {
+        !self.tail.closing.get() && !self.tail.paused.get()
+    }
+}
+
+/// A reference to the loop.
+struct Owner<'py>(Bound<'py, Loop>);
+
+impl std::ops::Deref for Owner<'_> {
+    type Target = Loop;
+
+    fn deref(&self) -> &Loop {
+        self.0.get()
+    }
+}
+
+/// Whose descriptor the connection has.
+#[derive(Debug)]
+struct Socket {
+    fd: Cell<Option<Fd>>,
+    /// No Python socket object has been made for it: closing it is up to us.
+    bare: Cell<bool>,
+}

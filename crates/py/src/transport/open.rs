@@ -1,0 +1,171 @@
+//! How a transport begins.
+
+use oxloop_engine::{Address, Fd};
+use pyo3::Borrowed;
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use super::types::{base_slots, class};
+use super::{Tail, Transport};
+use crate::errors::os_error;
+use crate::event_loop::Loop;
+use crate::handle::is_exit;
+use crate::hooks::hooks;
+use crate::raw::{Ref, enter_context, slot};
+
+/// What a transport is made of.
+pub(crate) struct Opening<'py> {
+    pub(crate) protocol: Bound<'py, PyAny>,
+    pub(crate) context: Ref,
+    pub(crate) server: Option<Bound<'py, PyAny>>,
+    pub(crate) fd: Fd,
+    /// `None`: the descriptor is ours to close.
+    pub(crate) sock: Option<Bound<'py, PyAny>>,
+    pub(crate) peer: Option<Address>,
+    pub(crate) extra: Option<Bound<'py, PyAny>>,
+}
+
+/// A transport over a connected, non-blocking Python socket; `connection_made` follows in the next
+/// turn, then reading, then the waiter.
+pub(crate) fn make_socket_transport<'py>(
+    slf: &Bound<'py, Loop>,
+    opening: Opening<'py>,
+    waiter: Option<Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = slf.py();
+    let object = Transport::open(slf, opening)?;
+    if let Some(transport) = Transport::of(&object) {
+        transport.start_later(py, slf, waiter)?;
+    }
+    Ok(object.bind(py).clone())
+}
+
+impl Transport<'_> {
+    /// Makes the transport and its stream. On an error a bare descriptor is closed.
+    pub(crate) fn open(owner: &Bound<'_, Loop>, opening: Opening<'_>) -> PyResult<Ref> {
+        let py = owner.py();
+        // SAFETY: a new instance; its tail is written before anything looks at it.
+        let object = unsafe {
+            let object = Ref::from_owned(py, ffi::PyType_GenericAlloc(class().as_ptr(), 0))?;
+            class().tail::<Tail>(object.as_ptr()).write(Tail::new());
+            object
+        };
+        let Some(this) = Transport::of(&object) else { unreachable!("it was just made") };
+        let tail = this.tail;
+        let (extra_slot, loop_slot) = base_slots();
+        // SAFETY: empty slots of the base of a live instance.
+        unsafe {
+            *slot(this.object, loop_slot) = Ref::from(owner).into_ptr();
+            if let Some(extra) = opening.extra {
+                *slot(this.object, extra_slot) = Ref::from(extra).into_ptr();
+            }
+        }
+        tail.socket.bare.set(opening.sock.is_none());
+        tail.socket.fd.set(Some(opening.fd));
+        tail.sock.set(opening.sock.map(Ref::from));
+        tail.peer.replace(opening.peer.map(Box::new));
+        tail.context.set(Some(opening.context));
+        tail.owner.set(Some(owner.into()));
+        // Refused for anything but TCP, where there is no Nagle.
+        let _ = oxloop_os::socket::set_nodelay(opening.fd);
+        let opened = owner.get().engine().open_stream(opening.fd, object.clone_ref(py));
+        match opened {
+            Ok(stream) => tail.stream.set(Some(stream)),
+            Err((error, conn)) => {
+                drop(conn);
+                return Err(os_error(py, &error));
+            }
+        }
+        this.use_protocol(py, &opening.protocol)?;
+        if let Some(server) = &opening.server {
+            this.attach(py, server)?;
+        }
+        Ok(object)
+    }
+
+    fn attach(self, py: Python<'_>, server: &Bound<'_, PyAny>) -> PyResult<()> {
+        let name = hooks().names._attach.bind(py).cast::<pyo3::types::PyString>()?;
+        if hooks().server_counts_transports {
+            server.call_method1(name, (self.bind(py),))?;
+        } else {
+            server.call_method0(name)?;
+        }
+        self.tail.server.set(Some(server.into()));
+        Ok(())
+    }
+
+    /// `connection_made` now, for a connection that was accepted in this event.
+    pub(crate) fn start_now(self, py: Python<'_>) -> PyResult<()> {
+        let made = self.call_protocol(py, |protocol| {
+            let name = hooks().names.connection_made.bind(py).cast::<pyo3::types::PyString>()?;
+            protocol.bind(py).call_method1(name, (self.bind(py),)).map(drop)
+        });
+        let begun = self.begin(py);
+        if let Err(error) = made {
+            if is_exit(py, &error) {
+                return Err(error);
+            }
+            let report = hooks().get(py, "report_connection_made_error")?;
+            report.call1((self.bind(py), error.into_value(py)))?;
+        }
+        begun
+    }
+
+    /// `connection_made` in the next turn, then reading, then the waiter.
+    fn start_later(
+        self,
+        py: Python<'_>,
+        owner: &Bound<'_, Loop>,
+        waiter: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let Some(protocol) = self.tail.protocol.get(py) else { return Ok(()) };
+        let Some(context) = self.tail.context.get(py) else { return Ok(()) };
+        let made = protocol.bind(py).getattr("connection_made")?;
+        owner.get().schedule(py, owner, &made, &[self.bind(py)], &context)?;
+        let begin = self.bind(py).getattr("_begin")?;
+        let waiter = waiter.unwrap_or_else(|| py.None().into_bound(py));
+        owner.get().schedule(py, owner, &begin, &[waiter], &context)
+    }
+
+    /// Starts to read, unless `connection_made` paused or closed the transport.
+    fn begin(self, py: Python<'_>) -> PyResult<()> {
+        if !self.is_reading() {
+            return Ok(());
+        }
+        let (Some(owner), Some(stream)) = (self.owner(py), self.stream()) else { return Ok(()) };
+        let started = owner.engine().start_reading(stream);
+        match started {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let error = os_error(py, &error);
+                self.fatal_error(py, error, "Fatal error: the connection cannot be watched")
+            }
+        }
+    }
+
+    pub(super) fn py_begin(
+        py: Python<'_>,
+        this: Transport<'_>,
+        waiter: Borrowed<'_, '_, PyAny>,
+    ) -> PyResult<()> {
+        let begun = this.begin(py);
+        if !waiter.is_none() {
+            hooks().get(py, "set_result_unless_cancelled")?.call1((waiter, py.None()))?;
+        }
+        begun
+    }
+
+    /// Runs a callback of the protocol in the connection's context; nothing without a protocol.
+    #[inline]
+    pub(super) fn call_protocol<T>(
+        self,
+        py: Python<'_>,
+        call: impl FnOnce(&Ref) -> PyResult<T>,
+    ) -> PyResult<Option<T>> {
+        let Some(protocol) = self.tail.protocol.get(py) else { return Ok(None) };
+        match self.tail.context.get(py) {
+            Some(context) => enter_context(py, &context, || call(&protocol)).map(Some),
+            None => call(&protocol).map(Some),
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The reading half: data, its end, and its errors, as calls of the protocol.
+
+use std::io;
+
+use oxloop_engine::Key;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+use super::Transport;
+use crate::errors::os_error;
+use crate::event_loop::Loop;
+use crate::handle::is_exit;
+use crate::hooks::hooks;
+use crate::raw::{Ref, View};
+
+const READ_ERROR: &str = "Fatal read error on socket transport";
+
+impl Transport<'_> {
+    /// Data is in the engine's buffer.
+    pub(crate) fn received(py: Python<'_>, owner: &Loop, key: Key, count: usize) -> PyResult<()> {
+        let (conn, data) = {
+            let engine = owner.engine();
+            let bytes = engine.received(count);
+            // SAFETY: copies `count` bytes; making a bytes object runs no Python.
+            let data = unsafe {
+                let start = bytes.as_ptr().cast();
+                Ref::from_owned(py, ffi::PyBytes_FromStringAndSize(start, bytes.len() as isize))
+            };
+            (engine.conn(key).map(|conn| conn.clone_ref(py)), data)
+        };
+        let Some(conn) = conn else { return Ok(()) };
+        let Some(this) = Transport::of(&conn) else { return Ok(()) };
+        let data = match data {
+            Ok(data) => data,
+            // The bytes are read and cannot be delivered: better no connection than a gap.
+            Err(error) => return this.fatal_error(py, error, READ_ERROR),
+        };
+        let result = this.call_protocol(py, |protocol| {
+            call_method(py, protocol, &hooks().names.data_received, Some(&data)).map(drop)
+        });
+        this.guard(py, result, "Fatal error: protocol.data_received() call failed.")
+    }
+
+    /// Data is there for a BufferedProtocol.
+    pub(crate) fn offered(py: Python<'_>, owner: &Loop, key: Key) -> PyResult<()> {
+        let Some(conn) = conn(py, owner, key) else { return Ok(()) };
+        let Some(this) = Transport::of(&conn) else { return Ok(()) };
+        let given = this.call_protocol(py, |protocol| {
+            let hint = pyo3::types::PyInt::new(py, -1).into_any().into();
+            let buffer = call_method(py, protocol, &hooks().names.get_buffer, Some(&hint))?;
+            let view = View::writable(buffer.bind(py))?;
+            if view.len() == 0 {
+                return Err(PyRuntimeError::new_err("get_buffer() returned an empty buffer"));
+            }
+            Ok(view)
+        });
+        let mut view = match given {
+            Ok(Some(view)) => view,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                let text = "Fatal error: protocol.get_buffer() call failed.";
+                return this.guard::<()>(py, Err(error), text);
+            }
+        };
+        let received = owner.engine().receive_into(key, view.bytes_mut());
+        drop(view);
+        match received {
+            Ok(0) => Transport::ended(py, owner, key),
+            Ok(count) => {
+                let result = this.call_protocol(py, |protocol| {
+                    let count = count.into_pyobject(py)?.into_any().into();
+                    call_method(py, protocol, &hooks().names.buffer_updated, Some(&count)).map(drop)
+                });
+                this.guard(py, result, "Fatal error: protocol.buffer_updated() call failed.")
+            }
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) =>
+            {
+                Ok(())
+            }
+            Err(error) => this.fatal_error(py, os_error(py, &error), READ_ERROR),
+        }
+    }
+
+    /// The peer has sent its last byte.
+    pub(crate) fn ended(py: Python<'_>, owner: &Loop, key: Key) -> PyResult<()> {
+        let Some(conn) = conn(py, owner, key) else { return Ok(()) };
+        let Some(this) = Transport::of(&conn) else { return Ok(()) };
+        if owner.is_debug() {
+            this.log_debug(py, "received EOF")?;
+        }
+        let kept = this.call_protocol(py, |protocol| {
+            let keep = call_method(py, protocol, &hooks().names.eof_received, None)?;
+            keep.bind(py).is_truthy()
+        });
+        match kept {
+            Ok(Some(true)) => {
+                let stopped = owner.engine().stop_reading(key);
+                stopped.map_err(|error| os_error(py, &error))
+            }
+            Ok(_) => this.close(py),
+            Err(error) => {
+                let text = "Fatal error: protocol.eof_received() call failed.";
+                this.guard::<()>(py, Err(error), text)
+            }
+        }
+    }
+
+    pub(crate) fn read_failed(
+        py: Python<'_>,
+        owner: &Loop,
+        key: Key,
+        error: &io::Error,
+    ) -> PyResult<()> {
+        let Some(conn) = conn(py, owner, key) else { return Ok(()) };
+        let Some(this) = Transport::of(&conn) else { return Ok(()) };
+        this.fatal_error(py, os_error(py, error), READ_ERROR)
+    }
+
+    /// An error of a callback ends the connection; SystemExit and KeyboardInterrupt the run.
+    #[inline]
+    pub(super) fn guard<T>(
+        self,
+        py: Python<'_>,
+        result: PyResult<Option<T>>,
+        message: &str,
+    ) -> PyResult<()> {
+        match result {
+            Ok(_) => Ok(()),
+            Err(error) if is_exit(py, &error) => Err(error),
+            Err(error) => self.fatal_error(py, error, message),
+        }
+    }
+
+    pub(super) fn py_is_reading(_py: Python<'_>, this: Transport<'_>) -> PyResult<bool> {
+        Ok(this.is_reading())
+    }
+
+    pub(super) fn py_pause_reading(py: Python<'_>, this: Transport<'_>) -> PyResult<()> {
+        if !this.is_reading() {
+            return Ok(());
+        }
+        this.tail.paused.set(true);
+        let (Some(owner), Some(stream)) = (this.owner(py), this.stream()) else { return Ok(()) };
+        let stopped = owner.engine().stop_reading(stream);
+        stopped.map_err(|error| os_error(py, &error))?;
+        if owner.is_debug() { this.log_debug(py, "pauses reading") } else { Ok(()) }
+    }
+
+    pub(super) fn py_resume_reading(py: Python<'_>, this: Transport<'_>) -> PyResult<()> {
+        if this.tail.closing.get() || !this.tail.paused.get() {
+            return Ok(());
+        }
+        this.tail.paused.set(false);
+        let (Some(owner), Some(stream)) = (this.owner(py), this.stream()) else { return Ok(()) };
+        let started = owner.engine().start_reading(stream);
+        if let Err(error) = started {
+            return this.fatal_error(py, os_error(py, &error), READ_ERROR);
+        }
+        if owner.is_debug() { this.log_debug(py, "resumes reading") } else { Ok(()) }
+    }
+}
+
+fn conn(py: Python<'_>, owner: &Loop, key: Key) -> Option<Ref> {
+    owner.engine().conn(key).map(|conn| conn.clone_ref(py))
+}
+
+/// `object.name(argument)`, without a bound method in between.
+#[inline]
+pub(super) fn call_method(
+    py: Python<'_>,
+    object: &Ref,
+    name: &Ref,
+    argument: Option<&Ref>,
+) -> PyResult<Ref> {
+    let arguments =
+        [std::ptr::null_mut(), object.as_ptr(), argument.map_or(std::ptr::null_mut(), Ref::as_ptr)];
+    let count = 1 + usize::from(argument.is_some());
+    debug_assert!(name.bind(py).is_instance_of::<PyString>());
+    // SAFETY: live objects; the place before the arguments is ours.
+    unsafe {
+        let start = arguments.as_ptr().add(1);
+        let count = count | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;
+        let result =
+            ffi::PyObject_VectorcallMethod(name.as_ptr(), start, count, std::ptr::null_mut());
+        Ref::from_owned(py, result)
+    }
+}

@@ -1,0 +1,96 @@
+//! What a transport has beyond its base.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::{c_int, c_void};
+
+use oxloop_engine::{Address, Key};
+use pyo3::ffi;
+
+use super::Socket;
+use crate::raw::Slot;
+
+/// The state of a transport. Its fields are cells, since Python may call a transport from within
+/// any of its own calls.
+#[repr(C)]
+#[derive(Debug)]
+pub(super) struct Tail {
+    /// `__dict__` and the weak references: at offsets that the type knows.
+    pub(super) dict: Cell<*mut ffi::PyObject>,
+    pub(super) weak: Cell<*mut ffi::PyObject>,
+    pub(super) owner: Slot,
+    pub(super) protocol: Slot,
+    pub(super) context: Slot,
+    pub(super) server: Slot,
+    /// The Python socket: given, or made when somebody asks for it.
+    pub(super) sock: Slot,
+    /// Who waits for the write queue to be empty (sendfile).
+    pub(super) empty_waiter: Slot,
+    pub(super) stream: Cell<Option<Key>>,
+    pub(super) socket: Socket,
+    pub(super) peer: RefCell<Option<Box<Address>>>,
+    pub(super) local: RefCell<Option<Box<Address>>>,
+    /// Ends of the connection that were noticed; from 1 on, nothing is sent any more.
+    pub(super) lost: Cell<u32>,
+    pub(super) closing: Cell<bool>,
+    pub(super) paused: Cell<bool>,
+    pub(super) eof_written: Cell<bool>,
+    pub(super) connected: Cell<bool>,
+    pub(super) buffered: Cell<bool>,
+}
+
+impl Tail {
+    pub(super) fn new() -> Tail {
+        Tail {
+            dict: Cell::new(std::ptr::null_mut()),
+            weak: Cell::new(std::ptr::null_mut()),
+            owner: Slot::default(),
+            protocol: Slot::default(),
+            context: Slot::default(),
+            server: Slot::default(),
+            sock: Slot::default(),
+            empty_waiter: Slot::default(),
+            stream: Cell::new(None),
+            socket: Socket { fd: Cell::new(None), bare: Cell::new(false) },
+            peer: RefCell::new(None),
+            local: RefCell::new(None),
+            lost: Cell::new(0),
+            closing: Cell::new(false),
+            paused: Cell::new(false),
+            eof_written: Cell::new(false),
+            connected: Cell::new(false),
+            buffered: Cell::new(false),
+        }
+    }
+
+    fn slots(&self) -> [&Slot; 6] {
+        [&self.owner, &self.protocol, &self.context, &self.server, &self.sock, &self.empty_waiter]
+    }
+
+    /// Visits what the tail refers to.
+    ///
+    /// # Safety
+    /// For `tp_traverse`.
+    pub(super) unsafe fn traverse(&self, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
+        let references = self.slots().map(Slot::as_ptr);
+        for reference in references.into_iter().chain([self.dict.get()]) {
+            if !reference.is_null() {
+                // SAFETY: by contract.
+                let stop = unsafe { visit(reference, arg) };
+                if stop != 0 {
+                    return stop;
+                }
+            }
+        }
+        0
+    }
+
+    /// Drops what the tail refers to.
+    pub(super) fn clear(&self) {
+        for slot in self.slots() {
+            slot.set(None);
+        }
+        let dict = self.dict.replace(std::ptr::null_mut());
+        // SAFETY: null or our own reference.
+        unsafe { ffi::Py_XDECREF(dict) }
+    }
+}

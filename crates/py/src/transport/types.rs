@@ -1,0 +1,209 @@
+//! The transport's type: its table of methods and attributes, and its end.
+
+use std::ffi::{c_int, c_void};
+use std::mem::offset_of;
+use std::sync::OnceLock;
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use super::{Tail, Transport};
+use crate::hooks::{Hooks, hooks};
+use crate::raw::{Class, ClassSpec, entry, getset, leak_table, method, slot_offset};
+
+static CLASS: OnceLock<Class> = OnceLock::new();
+static EXTRA: OnceLock<(isize, isize)> = OnceLock::new();
+
+/// The type. The module's initialisation has made it.
+#[inline]
+pub(super) fn class() -> &'static Class {
+    match CLASS.get() {
+        Some(class) => class,
+        None => unreachable!("the module is initialised before anything of it is called"),
+    }
+}
+
+/// Offsets of the base's slots `_extra` and `_loop`.
+pub(super) fn base_slots() -> (isize, isize) {
+    EXTRA.get().copied().unwrap_or_default()
+}
+
+/// Makes the type, `_oxloop.StreamTransport`.
+pub(crate) fn init(py: Python<'_>, hooks: &Hooks) -> PyResult<()> {
+    let base = hooks.base_class(py, "FlowControlMixin")?;
+    let _ = EXTRA.set((slot_offset(&base, "_extra")?, slot_offset(&base, "_loop")?));
+    // SAFETY: a type object; as in Class::build.
+    let base_size = unsafe { (*base.as_type_ptr()).tp_basicsize } as usize;
+    let tail = base_size.next_multiple_of(align_of::<usize>());
+    let spec = ClassSpec {
+        name: c"oxloop.StreamTransport",
+        tail_size: size_of::<Tail>(),
+        slots: slots(tail as ffi::Py_ssize_t),
+    };
+    let class = CLASS.get_or_init_checked(Class::build(&base, spec)?);
+    let constants = hooks.get(py, "STREAM_TRANSPORT_CONSTANTS")?;
+    for item in constants.call_method0("items")?.try_iter()? {
+        let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = item?.extract()?;
+        class.bind(py).setattr(name.extract::<String>()?, value)?;
+    }
+    Ok(())
+}
+
+/// The type object, for the module.
+pub(crate) fn type_object(py: Python<'_>) -> Bound<'_, pyo3::types::PyType> {
+    class().bind(py)
+}
+
+trait GetOrInit {
+    fn get_or_init_checked(&self, class: Class) -> &Class;
+}
+
+impl GetOrInit for OnceLock<Class> {
+    fn get_or_init_checked(&self, class: Class) -> &Class {
+        self.get_or_init(|| class)
+    }
+}
+
+fn slots(tail: ffi::Py_ssize_t) -> Vec<ffi::PyType_Slot> {
+    type This<'a> = Transport<'a>;
+    let methods = vec![
+        method!(one c"write", This<'_>, Transport::py_write),
+        method!(one c"writelines", This<'_>, Transport::py_writelines),
+        method!(noargs c"write_eof", This<'_>, Transport::py_write_eof),
+        method!(noargs c"can_write_eof", This<'_>, Transport::py_can_write_eof),
+        method!(noargs c"close", This<'_>, Transport::py_close),
+        method!(noargs c"abort", This<'_>, Transport::py_abort),
+        method!(noargs c"is_closing", This<'_>, Transport::py_is_closing),
+        method!(noargs c"pause_reading", This<'_>, Transport::py_pause_reading),
+        method!(noargs c"resume_reading", This<'_>, Transport::py_resume_reading),
+        method!(noargs c"is_reading", This<'_>, Transport::py_is_reading),
+        method!(noargs c"get_protocol", This<'_>, Transport::py_get_protocol),
+        method!(one c"set_protocol", This<'_>, Transport::py_set_protocol),
+        method!(noargs c"get_write_buffer_size", This<'_>, Transport::py_buffer_size),
+        method!(noargs c"get_write_buffer_limits", This<'_>, Transport::py_limits),
+        method!(fast c"set_write_buffer_limits", This<'_>, Transport::py_set_limits),
+        method!(one c"_begin", This<'_>, Transport::py_begin),
+        method!(one c"_force_close", This<'_>, Transport::py_force_close),
+        method!(fast c"_fatal_error", This<'_>, Transport::py_fatal_error),
+        method!(one c"_call_connection_lost", This<'_>, Transport::py_connection_lost),
+        method!(noargs c"_make_empty_waiter", This<'_>, Transport::py_make_empty_waiter),
+        method!(noargs c"_reset_empty_waiter", This<'_>, Transport::py_reset_empty_waiter),
+        method!(noargs c"_is_write_blocked", This<'_>, Transport::py_is_write_blocked),
+    ];
+    let attributes = vec![
+        dict_attribute(),
+        getset!(c"_extra", This<'_>, Transport::get_extra, Transport::set_extra),
+        getset!(c"_sock", This<'_>, Transport::get_sock),
+        getset!(c"_sock_fd", This<'_>, Transport::get_sock_fd),
+        getset!(c"_protocol", This<'_>, Transport::get_protocol, Transport::set_protocol),
+        getset!(c"_server", This<'_>, Transport::get_server),
+        getset!(c"_paused", This<'_>, Transport::get_paused),
+        getset!(c"_closing", This<'_>, Transport::py_is_closing),
+        getset!(c"_eof", This<'_>, Transport::get_eof),
+        getset!(c"_conn_lost", This<'_>, Transport::get_lost),
+        getset!(c"_protocol_connected", This<'_>, Transport::get_connected),
+        getset!(c"_protocol_paused", This<'_>, Transport::get_protocol_paused),
+        getset!(c"_empty_waiter", This<'_>, Transport::get_empty_waiter),
+        getset!(c"_high_water", This<'_>, Transport::get_high_water),
+        getset!(c"_low_water", This<'_>, Transport::get_low_water),
+    ];
+    let member = |name: &'static std::ffi::CStr, offset: usize| ffi::PyMemberDef {
+        name: name.as_ptr(),
+        type_code: ffi::Py_T_PYSSIZET,
+        offset: tail + offset as ffi::Py_ssize_t,
+        flags: ffi::Py_READONLY,
+        doc: std::ptr::null(),
+    };
+    let members = vec![
+        member(c"__dictoffset__", offset_of!(Tail, dict)),
+        member(c"__weaklistoffset__", offset_of!(Tail, weak)),
+    ];
+    let slot = |slot: c_int, pfunc: *mut c_void| ffi::PyType_Slot { slot, pfunc };
+    vec![
+        slot(ffi::Py_tp_methods, leak_table(methods, ffi::PyMethodDef::zeroed())),
+        slot(ffi::Py_tp_getset, leak_table(attributes, ffi::PyGetSetDef::default())),
+        slot(ffi::Py_tp_members, leak_table(members, ffi::PyMemberDef::default())),
+        slot(ffi::Py_tp_repr, repr as *mut c_void),
+        slot(ffi::Py_tp_traverse, traverse as *mut c_void),
+        slot(ffi::Py_tp_clear, clear as *mut c_void),
+        slot(ffi::Py_tp_finalize, finalize as *mut c_void),
+        slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
+    ]
+}
+
+fn dict_attribute() -> ffi::PyGetSetDef {
+    ffi::PyGetSetDef {
+        name: c"__dict__".as_ptr(),
+        get: Some(ffi::PyObject_GenericGetDict),
+        set: Some(ffi::PyObject_GenericSetDict),
+        doc: std::ptr::null(),
+        closure: std::ptr::null_mut(),
+    }
+}
+
+unsafe extern "C" fn repr(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    entry(|py| {
+        // SAFETY: borrowed for the call.
+        let this = unsafe { Bound::from_borrowed_ptr(py, object) };
+        Ok(hooks().get(py, "transport_repr")?.call1((this,))?.into_ptr())
+    })
+}
+
+unsafe extern "C" fn traverse(
+    object: *mut ffi::PyObject,
+    visit: ffi::visitproc,
+    arg: *mut c_void,
+) -> c_int {
+    // SAFETY: called by the collector for an instance; nothing is changed.
+    unsafe {
+        match Transport::from_self(object).tail.traverse(visit, arg) {
+            0 => class().traverse(object, visit, arg),
+            stop => stop,
+        }
+    }
+}
+
+unsafe extern "C" fn clear(object: *mut ffi::PyObject) -> c_int {
+    // SAFETY: called by the collector for an instance.
+    unsafe {
+        Transport::from_self(object).tail.clear();
+        class().clear_slots(object);
+    }
+    0
+}
+
+unsafe extern "C" fn finalize(object: *mut ffi::PyObject) {
+    entry(|py| {
+        // An exception may be set while objects die.
+        let pending = PyErr::take(py);
+        // SAFETY: alive until its finalizer is over.
+        if let Err(error) = unsafe { Transport::from_self(object) }.abandon(py) {
+            // SAFETY: as above.
+            error.write_unraisable(py, Some(&unsafe { Bound::from_borrowed_ptr(py, object) }));
+        }
+        if let Some(pending) = pending {
+            pending.restore(py);
+        }
+        Ok(std::ptr::null_mut())
+    });
+}
+
+unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
+    // SAFETY: the last reference is gone; untracked first, so that the collector never sees it half
+    // empty. The tail's Rust fields are dropped with it.
+    unsafe {
+        if ffi::PyObject_CallFinalizerFromDealloc(object) < 0 {
+            return;
+        }
+        ffi::PyObject_GC_UnTrack(object.cast());
+        let ty = ffi::Py_TYPE(object);
+        let tail = class().tail::<Tail>(object);
+        if !(*tail).weak.get().is_null() {
+            ffi::PyObject_ClearWeakRefs(object);
+        }
+        clear(object);
+        std::ptr::drop_in_place(tail);
+        ffi::PyObject_GC_Del(object.cast());
+        ffi::Py_DECREF(ty.cast());
+    }
+}

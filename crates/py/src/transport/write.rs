@@ -1,0 +1,314 @@
+//! The writing half: what Python gives us to send, and flow control back to the protocol.
+
+use std::io;
+
+use oxloop_engine::{Flushed, Key, Limits, Wrote};
+use pyo3::Borrowed;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
+
+use super::Transport;
+use super::read::call_method;
+use crate::errors::os_error;
+use crate::event_loop::Loop;
+use crate::handle::is_exit;
+use crate::hooks::hooks;
+use crate::host::HeldBytes;
+use crate::raw::{Arguments, Ref, View};
+
+const WRITE_ERROR: &str = "Fatal write error on socket transport";
+/// Writes after the connection is lost that go without a warning; asyncio's constant.
+const QUIET_LOST_WRITES: u32 = 5;
+
+impl Transport<'_> {
+    #[inline]
+    pub(super) fn py_write(
+        py: Python<'_>,
+        this: Transport<'_>,
+        data: Borrowed<'_, '_, PyAny>,
+    ) -> PyResult<()> {
+        this.check_type(py, &data)?;
+        this.check_open(
+            "Cannot call write() after write_eof()",
+            "unable to write; sendfile is in progress",
+        )?;
+        this.send(py, &data)
+    }
+
+    pub(super) fn py_writelines(
+        py: Python<'_>,
+        this: Transport<'_>,
+        lines: Borrowed<'_, '_, PyAny>,
+    ) -> PyResult<()> {
+        this.check_open(
+            "Cannot call writelines() after write_eof()",
+            "unable to writelines; sendfile is in progress",
+        )?;
+        // All of them are looked at before one is sent: a bad one leaves nothing half done.
+        let lines = lines.try_iter()?.collect::<PyResult<Vec<_>>>()?;
+        for line in &lines {
+            this.check_type(py, line)?;
+        }
+        for line in &lines {
+            this.send(py, line)?;
+        }
+        Ok(())
+    }
+
+    /// Sends or queues a bytes-like object, as it is at this moment.
+    #[inline]
+    fn send(self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        if let Ok(bytes) = data.cast_exact::<PyBytes>() {
+            return self
+                .send_bytes(py, bytes.as_bytes(), || Some(HeldBytes::new(bytes.as_any().into())));
+        }
+        let view = View::readable(data)?;
+        let sent = self.send_bytes(py, view.bytes(), || None);
+        drop(view);
+        sent
+    }
+
+    #[inline]
+    fn send_bytes(
+        self,
+        py: Python<'_>,
+        bytes: &[u8],
+        hold: impl FnOnce() -> Option<HeldBytes>,
+    ) -> PyResult<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        if self.tail.lost.get() > 0 {
+            return self.note_lost_write(py);
+        }
+        let (Some(owner), Some(stream)) = (self.owner(py), self.stream()) else {
+            return self.note_lost_write(py);
+        };
+        let wrote = owner.engine().write(stream, bytes, hold);
+        self.wrote(py, wrote)
+    }
+
+    fn wrote(self, py: Python<'_>, wrote: Wrote) -> PyResult<()> {
+        match wrote {
+            Wrote::Fine => Ok(()),
+            Wrote::Pause => self.tell_flow(py, &hooks().names.pause_writing, "pause_writing"),
+            Wrote::Closed => self.note_lost_write(py),
+            Wrote::Failed(error) => self.fatal_error(py, os_error(py, &error), WRITE_ERROR),
+        }
+    }
+
+    /// What was queued has been sent, or enough of it.
+    pub(crate) fn flushed(
+        py: Python<'_>,
+        owner: &Loop,
+        key: Key,
+        flushed: Flushed,
+    ) -> PyResult<()> {
+        let conn = owner.engine().conn(key).map(|conn| conn.clone_ref(py));
+        let Some(conn) = conn else { return Ok(()) };
+        let Some(this) = Transport::of(&conn) else { return Ok(()) };
+        if flushed.resume {
+            this.tell_flow(py, &hooks().names.resume_writing, "resume_writing")?;
+        }
+        let settled = owner.engine().settle(key);
+        if settled.emptied {
+            this.wake_empty_waiter(py, None)?;
+        }
+        if settled.finished {
+            this.lose_later(py, None)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn write_failed(
+        py: Python<'_>,
+        owner: &Loop,
+        key: Key,
+        error: &io::Error,
+    ) -> PyResult<()> {
+        let conn = owner.engine().conn(key).map(|conn| conn.clone_ref(py));
+        let Some(conn) = conn else { return Ok(()) };
+        let Some(this) = Transport::of(&conn) else { return Ok(()) };
+        this.fatal_error(py, os_error(py, error), WRITE_ERROR)?;
+        this.wake_empty_waiter(py, Some(os_error(py, error)))
+    }
+
+    fn tell_flow(self, py: Python<'_>, name: &Ref, what: &str) -> PyResult<()> {
+        let Some(protocol) = self.tail.protocol.get(py) else { return Ok(()) };
+        match call_method(py, &protocol, name, None) {
+            Ok(_) => Ok(()),
+            Err(error) if is_exit(py, &error) => Err(error),
+            Err(error) => {
+                let report = hooks().get(py, "report_flow_error")?;
+                report.call1((self.bind(py), what, error.into_value(py))).map(drop)
+            }
+        }
+    }
+
+    #[cold]
+    fn note_lost_write(self, py: Python<'_>) -> PyResult<()> {
+        let lost = self.tail.lost.get();
+        self.tail.lost.set(lost.saturating_add(1).max(1));
+        if lost >= QUIET_LOST_WRITES {
+            hooks().get(py, "warn_lost_write")?.call0()?;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn check_type(self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let fits = data.is_instance_of::<PyBytes>()
+            || data.is_instance_of::<PyByteArray>()
+            || data.is_instance_of::<PyMemoryView>();
+        if fits {
+            return Ok(());
+        }
+        let name = data.get_type().name()?;
+        let text = hooks().get(py, "write_type_error")?.call1((name,))?;
+        Err(PyTypeError::new_err(text.unbind()))
+    }
+
+    #[inline]
+    fn check_open(self, after_eof: &'static str, in_sendfile: &'static str) -> PyResult<()> {
+        if self.tail.eof_written.get() {
+            return Err(PyRuntimeError::new_err(after_eof));
+        }
+        if self.tail.empty_waiter.is_some() {
+            return Err(PyRuntimeError::new_err(in_sendfile));
+        }
+        Ok(())
+    }
+
+    pub(super) fn py_write_eof(py: Python<'_>, this: Transport<'_>) -> PyResult<()> {
+        if this.tail.closing.get() || this.tail.eof_written.replace(true) {
+            return Ok(());
+        }
+        let (Some(owner), Some(stream)) = (this.owner(py), this.stream()) else { return Ok(()) };
+        let ended = owner.engine().write_eof(stream);
+        match ended {
+            Ok(()) => Ok(()),
+            Err(error) => this.fatal_error(py, os_error(py, &error), WRITE_ERROR),
+        }
+    }
+
+    pub(super) fn py_can_write_eof(_py: Python<'_>, _this: Transport<'_>) -> PyResult<bool> {
+        Ok(true)
+    }
+
+    pub(super) fn py_buffer_size<'py>(
+        py: Python<'py>,
+        this: Transport<'_>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let size = match (this.owner(py), this.stream()) {
+            (Some(owner), Some(stream)) => owner.engine().buffered(stream),
+            _ => 0,
+        };
+        Ok(size.into_pyobject(py)?.into_any())
+    }
+
+    fn limits(self, py: Python<'_>) -> Limits {
+        match (self.owner(py), self.stream()) {
+            (Some(owner), Some(stream)) => owner.engine().limits(stream),
+            _ => Limits::default(),
+        }
+    }
+
+    pub(super) fn py_limits<'py>(
+        py: Python<'py>,
+        this: Transport<'_>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let limits = this.limits(py);
+        Ok((limits.low, limits.high).into_pyobject(py)?.into_any())
+    }
+
+    pub(super) fn get_high_water<'py>(
+        py: Python<'py>,
+        this: Transport<'_>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        Ok(this.limits(py).high.into_pyobject(py)?.into_any())
+    }
+
+    pub(super) fn get_low_water<'py>(
+        py: Python<'py>,
+        this: Transport<'_>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        Ok(this.limits(py).low.into_pyobject(py)?.into_any())
+    }
+
+    /// `set_write_buffer_limits(high=None, low=None)`, with asyncio's defaults and errors.
+    pub(super) fn py_set_limits(
+        py: Python<'_>,
+        this: Transport<'_>,
+        arguments: Arguments<'_>,
+    ) -> PyResult<()> {
+        // SAFETY: borrowed for the call.
+        let positional = unsafe {
+            let given = arguments.positional.iter();
+            given.map(|&argument| Bound::from_borrowed_ptr(py, argument)).collect::<Vec<_>>()
+        };
+        let positional = pyo3::types::PyTuple::new(py, positional)?;
+        let keywords = arguments.keywords(py)?;
+        let computed =
+            hooks().get(py, "write_buffer_limits")?.call(positional, keywords.as_ref())?;
+        let (low, high): (usize, usize) = computed
+            .extract()
+            .map_err(|_| PyValueError::new_err("write buffer limits must be sizes in bytes"))?;
+        let (Some(owner), Some(stream)) = (this.owner(py), this.stream()) else { return Ok(()) };
+        let wrote = owner.engine().set_limits(stream, Limits { low, high });
+        this.wrote(py, wrote)
+    }
+
+    pub(super) fn py_is_write_blocked(py: Python<'_>, this: Transport<'_>) -> PyResult<bool> {
+        Ok(match (this.owner(py), this.stream()) {
+            (Some(owner), Some(stream)) => owner.engine().is_blocked(stream),
+            _ => false,
+        })
+    }
+
+    pub(super) fn get_protocol_paused(py: Python<'_>, this: Transport<'_>) -> PyResult<bool> {
+        Ok(match (this.owner(py), this.stream()) {
+            (Some(owner), Some(stream)) => owner.engine().is_write_paused(stream),
+            _ => false,
+        })
+    }
+
+    pub(super) fn py_make_empty_waiter(py: Python<'_>, this: Transport<'_>) -> PyResult<Ref> {
+        if this.tail.empty_waiter.is_some() {
+            return Err(PyRuntimeError::new_err("Empty waiter is already set"));
+        }
+        let (Some(owner), Some(stream)) = (this.owner(py), this.stream()) else {
+            return Err(PyRuntimeError::new_err("Transport is closed"));
+        };
+        let waiter: Ref = owner.0.call_method0("create_future")?.into();
+        this.tail.empty_waiter.set(Some(waiter.clone_ref(py)));
+        let emptied = owner.engine().await_empty(stream);
+        match emptied {
+            Ok(true) => this.wake_empty_waiter(py, None)?,
+            Ok(false) => {}
+            Err(error) => {
+                this.fatal_error(py, os_error(py, &error), WRITE_ERROR)?;
+                this.wake_empty_waiter(py, Some(os_error(py, &error)))?;
+            }
+        }
+        Ok(waiter)
+    }
+
+    pub(super) fn py_reset_empty_waiter(_py: Python<'_>, this: Transport<'_>) -> PyResult<()> {
+        this.tail.empty_waiter.set(None);
+        Ok(())
+    }
+
+    pub(super) fn wake_empty_waiter(self, py: Python<'_>, error: Option<PyErr>) -> PyResult<()> {
+        let Some(waiter) = self.tail.empty_waiter.get(py) else { return Ok(()) };
+        let waiter = waiter.bind(py);
+        if waiter.call_method0("done")?.is_truthy()? {
+            return Ok(());
+        }
+        match error {
+            None => waiter.call_method1("set_result", (py.None(),)),
+            Some(error) => waiter.call_method1("set_exception", (error.into_value(py),)),
+        }
+        .map(drop)
+    }
+}

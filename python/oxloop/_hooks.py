@@ -1,0 +1,391 @@
+"""Every private name of CPython that oxloop uses, named once.
+
+asyncio keeps the right to change them with any release. Each is looked up here, with its
+difference between versions, and held by a test in ``tests/test_hooks.py``; the extension module
+takes what it needs from here as well.
+"""
+
+import asyncio
+import errno
+import functools
+import inspect
+import os
+import selectors
+import socket
+import sys
+import warnings
+from asyncio import base_events, constants, events, format_helpers, futures, transports, trsock
+from asyncio import BufferedProtocol, Future, Handle, Task, TimerHandle
+from asyncio.log import logger
+
+PYTHON = sys.version_info[:2]
+
+FlowControlMixin = transports._FlowControlMixin
+set_result_unless_cancelled = futures._set_result_unless_cancelled
+transport_socket = trsock.TransportSocket
+strerror = os.strerror
+fsdecode = os.fsdecode
+base_create_task = base_events.BaseEventLoop.create_task
+original_handle_run = Handle._run
+
+#: 3.14: handles of call_soon_threadsafe can be cancelled from another thread while they run.
+HAS_THREADSAFE_HANDLE = hasattr(events, "_ThreadSafeHandle")
+#: 3.13: Server keeps its transports, before it only counted them.
+SERVER_ATTACH_TAKES_TRANSPORT = (
+    "transport" in inspect.signature(base_events.Server._attach).parameters
+)
+#: 3.15: every connection of a server runs in a copy of the server's context.
+SERVER_HAS_CONTEXT = "context" in inspect.signature(
+    asyncio.SelectorEventLoop._accept_connection2
+).parameters
+
+STREAM_TRANSPORT_CONSTANTS = {
+    "__module__": "oxloop",
+    "__doc__": "A connected stream socket: an asyncio.Transport with its data path in Rust.",
+    "_start_tls_compatible": True,
+    "_sendfile_compatible": constants._SendfileMode.TRY_NATIVE,
+    "max_size": 256 * 1024,
+}
+
+if PYTHON < (3, 14):
+    DefaultEventLoopPolicy = asyncio.DefaultEventLoopPolicy
+    set_event_loop_policy = asyncio.set_event_loop_policy
+elif PYTHON < (3, 16):
+    # The public names warn; these are what they lead to.
+    DefaultEventLoopPolicy = asyncio.unix_events._DefaultEventLoopPolicy
+    set_event_loop_policy = events._set_event_loop_policy
+
+
+# -- C Tasks ---------------------------------------------------------------------------------
+
+
+class _Recorder:
+    """Just enough of a loop to see what a Task passes to ``call_soon``."""
+
+    def __init__(self):
+        self.callbacks = []
+
+    def call_soon(self, callback, *args, context=None):
+        self.callbacks.append(callback)
+
+    def get_debug(self):
+        return False
+
+
+def _task_callbacks():
+    """The type of a C Task's step, and the C function that wakes one.
+
+    ``call_soon`` gets them from ``_asyncio``, which drops the handle it returns, so none has to be
+    made. ``(None, None)`` with a Task that is not C's or a release that does it otherwise.
+    """
+    recorder = _Recorder()
+    future = Future(loop=recorder)
+
+    async def wait():
+        await future
+
+    coro = wait()
+    task = Task(coro, loop=recorder)
+    task._log_destroy_pending = False
+    try:
+        step = recorder.callbacks[0]
+        step()
+        wakeup = future._callbacks[0][0]
+        builtin = type(len)
+        if type(step).__module__ in ("builtins", "_asyncio") and type(wakeup) is builtin:
+            return type(step), wakeup
+    except Exception:
+        return None, None
+    finally:
+        coro.close()
+    return None, None
+
+
+def _probe_tasks():
+    leave = asyncio._get_running_loop()
+    if leave is not None:
+        # A Task cannot be stepped inside another: done without, a little slower.
+        return None, None
+    return _task_callbacks()
+
+
+TASK_STEP_TYPE, TASK_WAKEUP = _probe_tasks()
+
+
+# -- running callbacks -----------------------------------------------------------------------
+
+
+def is_handle_run_patched():
+    """Whether somebody (a profiler, logfire) has replaced ``asyncio.Handle._run``."""
+    return Handle._run is not original_handle_run
+
+
+def has_own_clock(loop):
+    """Whether ``loop.time()`` is oxloop's, not a subclass' or an assigned one."""
+    from . import _oxloop
+
+    return "time" not in loop.__dict__ and type(loop).time is _oxloop.Loop.time
+
+
+def extract_stack():
+    """The stack of whoever called the native method that calls this."""
+    return format_helpers.extract_stack(sys._getframe(1))
+
+
+if "debug" in inspect.signature(format_helpers._format_callback_source).parameters:
+
+    def _format_callback(handle, loop):
+        return format_helpers._format_callback_source(
+            handle._callback, handle._args, debug=loop.get_debug()
+        )
+
+else:
+
+    def _format_callback(handle, loop):
+        return format_helpers._format_callback_source(handle._callback, handle._args)
+
+
+def report_callback_error(loop, handle, exc):
+    """What ``Handle._run`` does with an exception."""
+    context = {
+        "message": f"Exception in callback {_format_callback(handle, loop)}",
+        "exception": exc,
+        "handle": handle,
+    }
+    if handle._source_traceback:
+        context["source_traceback"] = handle._source_traceback
+    loop.call_exception_handler(context)
+
+
+def run_in_debug_mode(loop, handle):
+    """What ``_run_once`` does with a handle: the loop knows it, slow ones are logged."""
+    if handle._cancelled:
+        return
+    if not loop._debug:
+        handle._run()
+        return
+    try:
+        loop._current_handle = handle
+        start = loop.time()
+        handle._run()
+        duration = loop.time() - start
+        if duration >= loop.slow_callback_duration:
+            logger.warning(
+                "Executing %s took %.3f seconds", base_events._format_handle(handle), duration
+            )
+    finally:
+        loop._current_handle = None
+
+
+# -- descriptors -----------------------------------------------------------------------------
+
+fileobj_to_fd = selectors._fileobj_to_fd
+
+
+def fileno_of(fd):
+    """The number behind *fd*; the error of ``_ensure_fd_no_transport`` if there is none."""
+    try:
+        return int(fd.fileno())
+    except (AttributeError, TypeError, ValueError):
+        raise ValueError(f"Invalid file object: {fd!r}") from None
+
+
+def refuse_used_fd(loop, fd, number, transport):
+    """RuntimeError if a transport has the descriptor: *transport*, or one borrowed from asyncio."""
+    if transport is None:
+        transport = loop._transports.get(number)
+    if transport is not None and not transport.is_closing():
+        raise RuntimeError(f"File descriptor {fd!r} is used by transport {transport!r}")
+
+
+# -- serving ---------------------------------------------------------------------------------
+
+
+def accept_tls(loop, serving, fd):
+    """A connection of a TLS server: asyncio's coroutine, over our transport."""
+    conn = socket.socket(fileno=fd)
+    try:
+        peername = conn.getpeername()
+    except OSError:
+        peername = None
+    # asyncio takes no None for "the default".
+    timeouts = {}
+    if serving.ssl_handshake_timeout is not None:
+        timeouts["ssl_handshake_timeout"] = serving.ssl_handshake_timeout
+    if serving.ssl_shutdown_timeout is not None:
+        timeouts["ssl_shutdown_timeout"] = serving.ssl_shutdown_timeout
+    context = serving.context.copy()
+    if SERVER_HAS_CONTEXT:
+        timeouts["context"] = context
+    accept = loop._accept_connection2(
+        serving.protocol_factory,
+        conn,
+        {"peername": peername},
+        serving.sslcontext,
+        serving.server,
+        **timeouts,
+    )
+    loop.create_task(accept, context=context)
+
+
+def report_accept_error(loop, exc):
+    """A protocol factory failed: asyncio says so in debug mode only."""
+    if loop._debug:
+        loop.call_exception_handler(
+            {"message": "Error on transport creation for incoming connection", "exception": exc}
+        )
+
+
+_OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+def accept_failed(loop, serving, exc, first):
+    """Accepting failed and is paused: one report an episode, another try in a while."""
+    sock = serving.sock
+    if first:
+        if getattr(exc, "errno", None) in _OUT_OF_RESOURCES:
+            message = "socket.accept() out of system resource"
+        else:
+            message = "socket.accept() failed"
+        loop.call_exception_handler(
+            {"message": message, "exception": exc, "socket": transport_socket(sock)}
+        )
+    loop.call_later(constants.ACCEPT_RETRY_DELAY, loop._resume_accepting, sock.fileno())
+
+
+# -- transports ------------------------------------------------------------------------------
+
+
+def transport_extra(sock, extra):
+    """The extra information of a transport over a Python socket."""
+    info = dict(extra) if extra else {}
+    info["socket"] = transport_socket(sock)
+    try:
+        info["sockname"] = sock.getsockname()
+    except OSError:
+        info["sockname"] = None
+    if "peername" not in info:
+        try:
+            info["peername"] = sock.getpeername()
+        except OSError:
+            info["peername"] = None
+    return info
+
+
+def socket_of_fd(fd):
+    """A socket object for a descriptor, which it owns from now on."""
+    return socket.socket(fileno=fd)
+
+
+def closed_socket():
+    """What ``get_extra_info('socket')`` wraps when it is first asked after the end."""
+    sock = socket.socket()
+    sock.close()
+    return sock
+
+
+def transport_repr(transport):
+    """asyncio's repr of a socket transport."""
+    info = [type(transport).__name__]
+    loop = transport._loop
+    if loop is None:
+        info.append("closed")
+    elif transport._closing:
+        info.append("closing")
+    info.append(f"fd={transport._sock_fd}")
+    if loop is not None and not loop.is_closed():
+        info.append("read=polling" if transport.is_reading() else "read=idle")
+        state = "polling" if transport._is_write_blocked() else "idle"
+        info.append(f"write=<{state}, bufsize={transport.get_write_buffer_size()}>")
+    return f"<{' '.join(info)}>"
+
+
+def report_connection_made_error(transport, exc):
+    """``connection_made`` failed: reported as the callback that it is in asyncio."""
+    protocol = transport.get_protocol()
+    loop = transport._loop
+    callback = getattr(protocol, "connection_made", protocol)
+    source = format_helpers._format_callback_source(callback, (transport,))
+    loop.call_exception_handler(
+        {
+            "message": f"Exception in callback {source}",
+            "exception": exc,
+            "transport": transport,
+            "protocol": protocol,
+        }
+    )
+
+
+def report_fatal_error(transport, exc, message):
+    """What ``_fatal_error`` says before it closes."""
+    loop = transport._loop
+    if loop is None:
+        return
+    if isinstance(exc, OSError):
+        if loop.get_debug():
+            logger.debug("%r: %s", transport, message, exc_info=exc)
+    else:
+        loop.call_exception_handler(
+            {
+                "message": message,
+                "exception": exc,
+                "transport": transport,
+                "protocol": transport.get_protocol(),
+            }
+        )
+
+
+def report_flow_error(transport, what, exc):
+    """``pause_writing`` or ``resume_writing`` failed."""
+    transport._loop.call_exception_handler(
+        {
+            "message": f"protocol.{what}() failed",
+            "exception": exc,
+            "transport": transport,
+            "protocol": transport.get_protocol(),
+        }
+    )
+
+
+def log_transport(transport, what):
+    logger.debug("%r %s", transport, what)
+
+
+def warn_lost_write():
+    logger.warning("socket.send() raised exception.")
+
+
+def warn_unclosed(transport):
+    warnings.warn(f"unclosed transport {transport!r}", ResourceWarning, source=transport)
+
+
+if PYTHON >= (3, 15):
+
+    def write_type_error(name):
+        return f"data argument must be a bytes, bytearray, or memoryview object, not {name!r}"
+
+else:
+
+    def write_type_error(name):
+        return f"data argument must be a bytes-like object, not {name!r}"
+
+
+class _Limits:
+    """Takes the limits that ``_FlowControlMixin._set_write_buffer_limits`` works out."""
+
+    set = FlowControlMixin._set_write_buffer_limits
+
+
+def write_buffer_limits(high=None, low=None):
+    """``(low, high)`` with asyncio's defaults and its ValueError."""
+    limits = _Limits()
+    limits.set(high=high, low=low)
+    return limits._low_water, limits._high_water
+
+
+# -- names for the Python half ---------------------------------------------------------------
+
+sslproto = asyncio.sslproto
+check_ssl_socket = base_events._check_ssl_socket
+make_datagram_transport = asyncio.SelectorEventLoop._make_datagram_transport
+partial = functools.partial

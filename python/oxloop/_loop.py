@@ -1,0 +1,134 @@
+"""``EventLoop``: the native loop over the interpreter's own.
+
+``_oxloop.Loop`` comes first and overrides what runs per callback, per event or per connection.
+What runs once per connection, per server or per process is inherited from the asyncio that is
+running, through the private hooks that it calls; they are named in :mod:`oxloop._hooks`.
+"""
+
+import asyncio
+import signal
+import sys
+import threading
+from asyncio import constants
+
+from . import _hooks, _oxloop
+from ._selector import WatchedDescriptors
+
+
+class EventLoop(_oxloop.Loop, asyncio.SelectorEventLoop):
+    """An asyncio event loop whose engine is written in Rust.
+
+    It is an ``asyncio.SelectorEventLoop`` by ``isinstance`` and by behaviour. Not thread-safe but
+    for :meth:`call_soon_threadsafe` and :func:`asyncio.run_coroutine_threadsafe`.
+    """
+
+    # The self-pipe, for signals alone and made when the first is awaited.
+    _ssock = None
+    _signal_socket = None
+    _owns_wakeup_fd = False
+
+    def __init__(self, selector=None):
+        """*selector* is accepted for the sake of asyncio's signature and not used."""
+        asyncio.SelectorEventLoop.__init__(self, WatchedDescriptors(self))
+
+    def close(self):
+        """Close the loop: drop what is scheduled, shut the default executor down without waiting.
+
+        Raises ``RuntimeError`` if the loop is running; closing twice is fine.
+        """
+        super().close()
+        self._drop_all()
+
+    # -- signals -------------------------------------------------------------------------
+
+    @property
+    def _csock(self):
+        """Where the interpreter writes the numbers of signals. Made on demand."""
+        if self._signal_socket is None and not self.is_closed():
+            super()._make_self_pipe()
+        return self._signal_socket
+
+    @_csock.setter
+    def _csock(self, sock):
+        self._signal_socket = sock
+
+    def _make_self_pipe(self):
+        """Called by the constructor: not yet."""
+
+    def _close_self_pipe(self):
+        if self._signal_socket is not None:
+            super()._close_self_pipe()
+
+    def _arm_signals(self):
+        """The loop is about to wait: signals of the process shall end the wait.
+
+        Without it a signal that arrives just before the wait would be slept through. Somebody
+        else's wake-up descriptor is left alone.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return
+        mine = self._csock.fileno()
+        before = signal.set_wakeup_fd(mine, warn_on_full_buffer=False)
+        if before == -1:
+            self._owns_wakeup_fd = True
+        elif before != mine:
+            signal.set_wakeup_fd(before)
+
+    def _disarm_signals(self):
+        """The run is over. Signal handlers keep the descriptor: they work between runs, too."""
+        if self._owns_wakeup_fd:
+            self._owns_wakeup_fd = False
+            if not self._signal_handlers and not sys.is_finalizing():
+                signal.set_wakeup_fd(-1)
+
+    # -- transports ----------------------------------------------------------------------
+
+    def _make_ssl_transport(
+        self,
+        rawsock,
+        protocol,
+        sslcontext,
+        waiter=None,
+        *,
+        server_side=False,
+        server_hostname=None,
+        extra=None,
+        server=None,
+        ssl_handshake_timeout=constants.SSL_HANDSHAKE_TIMEOUT,
+        ssl_shutdown_timeout=constants.SSL_SHUTDOWN_TIMEOUT,
+        context=None,
+    ):
+        """asyncio's TLS protocol over our stream transport."""
+        self._ensure_fd_no_transport(rawsock)
+        ssl_protocol = _hooks.sslproto.SSLProtocol(
+            self,
+            protocol,
+            sslcontext,
+            waiter,
+            server_side,
+            server_hostname,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+        )
+        self._make_socket_transport(
+            rawsock, ssl_protocol, extra=extra, server=server, context=context
+        )
+        return ssl_protocol._app_transport
+
+    async def _sendfile_native(self, transp, file, offset, count):
+        """Send a file over a stream transport, by a duplicate of its socket.
+
+        The duplicate has a registration of its own, so the transport keeps its.
+        """
+        resume_reading = transp.is_reading()
+        transp.pause_reading()
+        await transp._make_empty_waiter()
+        sock = transp._sock.dup()
+        try:
+            sock.setblocking(False)
+            return await self.sock_sendfile(sock, file, offset, count, fallback=False)
+        finally:
+            sock.close()
+            transp._reset_empty_waiter()
+            if resume_reading:
+                transp.resume_reading()
