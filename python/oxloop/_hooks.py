@@ -14,12 +14,14 @@ import selectors
 import socket
 import sys
 import warnings
-from asyncio import base_events, constants, events, format_helpers, futures, transports, trsock
+from asyncio import base_events, constants, events, format_helpers, futures, tasks, transports
+from asyncio import trsock
 from asyncio import BufferedProtocol, Future, Handle, Task, TimerHandle
 from asyncio.log import logger
 
 PYTHON = sys.version_info[:2]
 
+SelectorEventLoop = asyncio.SelectorEventLoop
 FlowControlMixin = transports._FlowControlMixin
 set_result_unless_cancelled = futures._set_result_unless_cancelled
 transport_socket = trsock.TransportSocket
@@ -29,14 +31,14 @@ base_create_task = base_events.BaseEventLoop.create_task
 original_handle_run = Handle._run
 
 #: 3.14: handles of call_soon_threadsafe can be cancelled from another thread while they run.
-HAS_THREADSAFE_HANDLE = hasattr(events, "_ThreadSafeHandle")
+ThreadSafeHandle = getattr(events, "_ThreadSafeHandle", None)
 #: 3.13: Server keeps its transports, before it only counted them.
 SERVER_ATTACH_TAKES_TRANSPORT = (
     "transport" in inspect.signature(base_events.Server._attach).parameters
 )
 #: 3.15: every connection of a server runs in a copy of the server's context.
 SERVER_HAS_CONTEXT = "context" in inspect.signature(
-    asyncio.SelectorEventLoop._accept_connection2
+    SelectorEventLoop._accept_connection2
 ).parameters
 
 STREAM_TRANSPORT_CONSTANTS = {
@@ -45,6 +47,8 @@ STREAM_TRANSPORT_CONSTANTS = {
     "_start_tls_compatible": True,
     "_sendfile_compatible": constants._SendfileMode.TRY_NATIVE,
     "max_size": 256 * 1024,
+    # None once the connection is lost, in asyncio; its own tests look at it.
+    "_read_ready_cb": NotImplemented,
 }
 
 if PYTHON < (3, 14):
@@ -121,10 +125,10 @@ def is_handle_run_patched():
 
 
 def has_own_clock(loop):
-    """Whether ``loop.time()`` is oxloop's, not a subclass' or an assigned one."""
+    """Whether the class' ``time()`` is oxloop's, not a subclass'."""
     from . import _oxloop
 
-    return "time" not in loop.__dict__ and type(loop).time is _oxloop.Loop.time
+    return type(loop).time is _oxloop.Loop.time
 
 
 def extract_stack():
@@ -162,7 +166,8 @@ def run_in_debug_mode(loop, handle):
     if handle._cancelled:
         return
     if not loop._debug:
-        handle._run()
+        # Only here because Handle._run is not asyncio's any more.
+        Handle._run(handle)
         return
     try:
         loop._current_handle = handle
@@ -175,6 +180,8 @@ def run_in_debug_mode(loop, handle):
             )
     finally:
         loop._current_handle = None
+        # A traceback of the callback keeps this frame, and would keep the handle with it.
+        handle = None
 
 
 # -- descriptors -----------------------------------------------------------------------------
@@ -387,5 +394,4 @@ def write_buffer_limits(high=None, low=None):
 
 sslproto = asyncio.sslproto
 check_ssl_socket = base_events._check_ssl_socket
-make_datagram_transport = asyncio.SelectorEventLoop._make_datagram_transport
 partial = functools.partial

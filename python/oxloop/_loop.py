@@ -5,7 +5,6 @@ What runs once per connection, per server or per process is inherited from the a
 running, through the private hooks that it calls; they are named in :mod:`oxloop._hooks`.
 """
 
-import asyncio
 import signal
 import sys
 import threading
@@ -13,9 +12,10 @@ from asyncio import constants
 
 from . import _hooks, _oxloop
 from ._selector import WatchedDescriptors
+from ._sock import SocketCalls
 
 
-class EventLoop(_oxloop.Loop, asyncio.SelectorEventLoop):
+class EventLoop(_oxloop.Loop, SocketCalls, _hooks.SelectorEventLoop):
     """An asyncio event loop whose engine is written in Rust.
 
     It is an ``asyncio.SelectorEventLoop`` by ``isinstance`` and by behaviour. Not thread-safe but
@@ -29,7 +29,7 @@ class EventLoop(_oxloop.Loop, asyncio.SelectorEventLoop):
 
     def __init__(self, selector=None):
         """*selector* is accepted for the sake of asyncio's signature and not used."""
-        asyncio.SelectorEventLoop.__init__(self, WatchedDescriptors(self))
+        _hooks.SelectorEventLoop.__init__(self, WatchedDescriptors(self))
 
     def close(self):
         """Close the loop: drop what is scheduled, shut the default executor down without waiting.

@@ -40,6 +40,11 @@ impl<J> Inbox<J> {
         Door { shared: self.shared.clone(), kernel: kernel.clone() }
     }
 
+    #[inline]
+    pub(crate) fn has_mail(&self) -> bool {
+        self.shared.mail.load(Ordering::Relaxed)
+    }
+
     /// Moves what was posted so far to the end of the ready queue.
     #[inline]
     pub(crate) fn take_into(&self, ready: &mut Ready<J>) {

@@ -23,6 +23,8 @@ pub trait Kernel: Send + Sync + 'static {
     fn wake(&self);
 
     fn receive(&self, fd: Fd, buffer: &mut [u8]) -> io::Result<usize>;
+    /// As `receive`, of a socket that may be a blocking one: never waits.
+    fn try_receive(&self, fd: Fd, buffer: &mut [u8]) -> io::Result<usize>;
     fn send(&self, fd: Fd, data: &[u8]) -> io::Result<usize>;
     fn send_vectored(&self, fd: Fd, pieces: &[IoSlice<'_>]) -> io::Result<usize>;
     fn shutdown_write(&self, fd: Fd) -> io::Result<()>;
@@ -80,6 +82,10 @@ impl Kernel for System {
 
     fn receive(&self, fd: Fd, buffer: &mut [u8]) -> io::Result<usize> {
         socket::receive(fd, buffer)
+    }
+
+    fn try_receive(&self, fd: Fd, buffer: &mut [u8]) -> io::Result<usize> {
+        socket::try_receive(fd, buffer)
     }
 
     fn send(&self, fd: Fd, data: &[u8]) -> io::Result<usize> {

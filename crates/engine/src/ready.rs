@@ -16,13 +16,18 @@ impl<J> Default for Ready<J> {
 
 impl<J> Ready<J> {
     /// Gives the job back if there is no memory for it.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, job: J) -> Result<(), J> {
-        if self.jobs.len() == self.jobs.capacity() && self.jobs.try_reserve(1).is_err() {
+        if self.jobs.len() == self.jobs.capacity() && !self.grow() {
             return Err(job);
         }
         self.jobs.push_back(job);
         Ok(())
+    }
+
+    #[cold]
+    fn grow(&mut self) -> bool {
+        self.jobs.try_reserve(1).is_ok()
     }
 
     #[inline]

@@ -89,6 +89,36 @@ impl<H: Host> Engine<H> {
         }
     }
 
+    /// The next of the batch of ready jobs, if the turn is there: what [`Engine::step`] would
+    /// return, without the detour through a [`Step`].
+    #[inline]
+    pub fn next_job(&mut self) -> Option<H::Job> {
+        if self.turn.phase != Phase::Jobs || (self.turn.jobs == 0 && !self.turn_quietly()) {
+            return None;
+        }
+        self.turn.jobs -= 1;
+        self.ready.pop()
+    }
+
+    /// From the end of a batch of jobs to the beginning of the next, if nothing lies in between:
+    /// no event, no due timer, nothing to flush, no mail, and no poll yet. False if something does;
+    /// then [`Engine::step`] goes through it phase by phase.
+    #[inline]
+    fn turn_quietly(&mut self) -> bool {
+        let quiet = self.batch.events.is_empty()
+            && self.dirty.is_empty()
+            && self.due.is_empty()
+            && !self.turn.stopping
+            && !self.turn.single
+            && !self.inbox.has_mail()
+            && !self.ready.is_empty()
+            && self.budget.spend(self.ready.len());
+        if quiet {
+            self.turn.jobs = self.ready.len();
+        }
+        quiet
+    }
+
     /// Answers [`Step::Clock`].
     pub fn tell(&mut self, now: Moment) {
         self.turn.now = now;
@@ -220,10 +250,7 @@ impl<H: Host> Engine<H> {
             return None;
         };
         match (&source.kind, direction) {
-            (Kind::Watch(_), _) => {
-                self.watch_job(key, direction)?;
-                Some(Step::Watch(key, direction))
-            }
+            (Kind::Watch(_), _) => self.watch_ready(key, direction),
             (Kind::Stream(_), Direction::Read) => self.read_ready(key),
             (Kind::Stream(_), Direction::Write) => self.write_ready(key),
             (Kind::Listener(_), Direction::Read) => self.accept_ready(key),

@@ -8,16 +8,28 @@ use crate::engine::Engine;
 use crate::host::Host;
 use crate::reactor::{Kind, Owner, Source};
 use crate::slots::Key;
-use crate::step::Direction;
+use crate::step::{Direction, Step};
 
 pub(crate) struct Watch<H: Host> {
     pub(crate) reader: Option<H::Job>,
     pub(crate) writer: Option<H::Job>,
+    /// The jobs run once and are gone; see [`Engine::watch_once`].
+    once: bool,
+    /// Events since a job ran that nobody waited for.
+    idle: u8,
 }
+
+/// Events without a job that a registration made by [`Engine::watch_once`] survives. Its owner is
+/// given one turn to take the data and ask for the next.
+const IDLE_EVENTS: u8 = 1;
 
 impl<H: Host> Watch<H> {
     pub(crate) fn wanted(&self) -> Interest {
         Interest { read: self.reader.is_some(), write: self.writer.is_some() }
+    }
+
+    fn new() -> Watch<H> {
+        Watch { reader: None, writer: None, once: false, idle: 0 }
     }
 
     fn side(&mut self, direction: Direction) -> &mut Option<H::Job> {
@@ -56,12 +68,15 @@ impl<H: Host> Engine<H> {
             {
                 key
             }
-            _ => match self.reactor.insert(fd, Kind::Watch(Watch { reader: None, writer: None })) {
+            _ => match self.reactor.insert(fd, Kind::Watch(Watch::new())) {
                 Ok(key) => key,
                 Err(_) => return Err((io::ErrorKind::OutOfMemory.into(), job)),
             },
         };
         let same = self.swap_side(key, direction, Some(job));
+        if let Some(watch) = self.watch_mut(key) {
+            watch.once = false;
+        }
         match self.reactor.tell(key) {
             Ok(false) => Ok(Replaced { same, stale: None }),
             Ok(true) => {
@@ -77,6 +92,39 @@ impl<H: Host> Engine<H> {
                 job.map_or_else(|| unreachable!("a watch lost its job"), |job| Err((error, job)))
             }
         }
+    }
+
+    /// As [`Engine::watch`], for one event: then the job leaves. The registration stays a little
+    /// longer, since whoever waits for a socket once mostly waits again.
+    pub fn watch_once(
+        &mut self,
+        fd: Fd,
+        direction: Direction,
+        job: H::Job,
+    ) -> Result<Replaced<H::Job>, (io::Error, H::Job)> {
+        let replaced = self.watch(fd, direction, job)?;
+        if let Some(watch) = self.reactor.key_of(fd).and_then(|key| self.watch_mut(key)) {
+            watch.once = true;
+            watch.idle = 0;
+        }
+        Ok(replaced)
+    }
+
+    /// A watched descriptor is ready.
+    pub(crate) fn watch_ready(&mut self, key: Key, direction: Direction) -> Option<Step<H>> {
+        let watch = self.watch_mut(key)?;
+        if watch.side(direction).is_some() {
+            if !watch.once {
+                return Some(Step::Watch(key, direction));
+            }
+            watch.idle = 0;
+            return watch.side(direction).take().map(Step::Job);
+        }
+        watch.idle = watch.idle.saturating_add(1);
+        if watch.idle > IDLE_EVENTS {
+            self.drop_if_unused(key);
+        }
+        None
     }
 
     /// Stops watching one direction of `fd`; the job that did, if there was one.
@@ -103,6 +151,11 @@ impl<H: Host> Engine<H> {
         }
     }
 
+    /// The job that watches a descriptor.
+    pub fn watched_by(&self, fd: Fd, direction: Direction) -> Option<&H::Job> {
+        self.watch_job(self.reactor.key_of(fd)?, direction)
+    }
+
     /// What a descriptor is registered for.
     pub fn interest_of(&self, fd: Fd) -> Interest {
         let source = self.reactor.key_of(fd).and_then(|key| self.reactor.get(key));
@@ -118,6 +171,13 @@ impl<H: Host> Engine<H> {
                 Kind::Stream(stream) => Owner::Stream(&stream.conn),
                 Kind::Listener(listener) => Owner::Listener(&listener.conn),
             },
+        }
+    }
+
+    fn watch_mut(&mut self, key: Key) -> Option<&mut Watch<H>> {
+        match self.reactor.get_mut(key) {
+            Some(Source { kind: Kind::Watch(watch), .. }) => Some(watch),
+            _ => None,
         }
     }
 

@@ -1,7 +1,6 @@
 //! Calls on sockets: non-blocking, one system call each.
 
 use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
 use std::net::{SocketAddrV4, SocketAddrV6};
 
 use rustix::net::{
@@ -31,16 +30,21 @@ pub fn receive(fd: Fd, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(count)
 }
 
-/// As [`receive`], into memory that need not be initialised; says how many bytes were written.
-pub fn receive_uninit(fd: Fd, buffer: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
-    let ((filled, _), _) = net::recv(fd.borrow(), buffer, RecvFlags::empty())?;
-    Ok(filled.len())
+/// As [`receive`], of a socket that may be a blocking one: never waits.
+pub fn try_receive(fd: Fd, buffer: &mut [u8]) -> io::Result<usize> {
+    let (count, _) = net::recv(fd.borrow(), buffer, RecvFlags::DONTWAIT)?;
+    Ok(count)
 }
 
 /// Sends as much as the kernel takes. A peer that is gone is `EPIPE`, never a signal.
 #[inline]
 pub fn send(fd: Fd, data: &[u8]) -> io::Result<usize> {
     Ok(net::send(fd.borrow(), data, SendFlags::NOSIGNAL)?)
+}
+
+/// As [`send`], on a socket that may be a blocking one: never waits.
+pub fn try_send(fd: Fd, data: &[u8]) -> io::Result<usize> {
+    Ok(net::send(fd.borrow(), data, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?)
 }
 
 /// As [`send`], of several pieces in one call.

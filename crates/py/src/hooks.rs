@@ -3,18 +3,17 @@
 //! Names that CPython keeps to itself are looked up by `oxloop._hooks`, the one place that knows
 //! them; here are only the results.
 
-use std::sync::OnceLock;
-
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple, PyType};
 
-use crate::raw::Ref;
+use crate::raw::{Global, Ref};
 
 macro_rules! names {
     ($($name:ident),* $(,)?) => {
         /// Interned names of attributes and keywords.
         #[derive(Debug)]
+        #[expect(non_snake_case, reason = "the names are Python's")]
         pub(crate) struct Names { $(pub(crate) $name: Ref,)* }
 
         impl Names {
@@ -26,11 +25,10 @@ macro_rules! names {
 }
 
 names! {
-    context, name, r#loop, time, _run, _cancelled,
+    context, time, _run, _cancelled, Future, Task,
     connection_made, connection_lost, data_received, eof_received,
     get_buffer, buffer_updated, pause_writing, resume_writing,
-    _attach, _detach, close, fileno, set_result, done,
-    call_exception_handler, _check_thread, _check_callback,
+    _attach, _detach, _check_thread, _check_callback,
 }
 
 /// Everything of Python's that is needed while running.
@@ -39,35 +37,30 @@ pub(crate) struct Hooks {
     pub(crate) names: Names,
     module: Ref,
     pub(crate) buffered_protocol: Ref,
-    pub(crate) future: Ref,
-    pub(crate) task: Ref,
+    /// The modules whose `Future` and `Task` are made: looked up at every call, as asyncio does.
+    pub(crate) futures: Ref,
+    pub(crate) tasks: Ref,
     /// The type of what a C Task passes to `call_soon` to be stepped; null if unknown.
     task_step: Option<Ref>,
     /// The C function behind what a C Task leaves with a future to be woken.
     task_wakeup: Option<ffi::PyCFunction>,
     pub(crate) loop_keyword: Ref,
-    /// 3.14: cancelling a thread-safe handle waits for its callback.
-    pub(crate) threadsafe_handles: bool,
+    pub(crate) set_result_unless_cancelled: Ref,
     /// 3.13: `Server._attach` takes the transport.
     pub(crate) server_counts_transports: bool,
 }
 
-static HOOKS: OnceLock<Hooks> = OnceLock::new();
+static HOOKS: Global<Hooks> = Global::new();
 
 /// The hooks of this process. The module's initialisation has loaded them.
-#[inline]
+#[inline(always)]
 pub(crate) fn hooks() -> &'static Hooks {
-    match HOOKS.get() {
-        Some(hooks) => hooks,
-        None => unreachable!("the module is initialised before anything of it is called"),
-    }
+    HOOKS.get()
 }
 
 impl Hooks {
+    /// Called once, by the module's initialisation.
     pub(crate) fn load(py: Python<'_>) -> PyResult<()> {
-        if HOOKS.get().is_some() {
-            return Ok(());
-        }
         let module = py.import("oxloop._hooks")?;
         let get = |name: &str| module.getattr(name);
         let optional = |name: &str| -> PyResult<Option<Bound<'_, PyAny>>> {
@@ -77,16 +70,17 @@ impl Hooks {
         let hooks = Hooks {
             names: Names::new(py),
             buffered_protocol: get("BufferedProtocol")?.into(),
-            future: get("Future")?.into(),
-            task: get("Task")?.into(),
+            futures: get("futures")?.into(),
+            tasks: get("tasks")?.into(),
             task_step: optional("TASK_STEP_TYPE")?.map(Ref::from),
             task_wakeup: optional("TASK_WAKEUP")?.and_then(|wakeup| c_function(&wakeup)),
             loop_keyword: loop_keyword.into(),
-            threadsafe_handles: get("HAS_THREADSAFE_HANDLE")?.extract()?,
+            set_result_unless_cancelled: get("set_result_unless_cancelled")?.into(),
             server_counts_transports: get("SERVER_ATTACH_TAKES_TRANSPORT")?.extract()?,
             module: module.as_any().into(),
         };
-        let _ = HOOKS.set(hooks);
+        // SAFETY: called once, by the module's initialisation, before anything that reads it.
+        unsafe { HOOKS.set(hooks) };
         Ok(())
     }
 
@@ -101,6 +95,15 @@ impl Hooks {
         name: &str,
     ) -> PyResult<Bound<'py, PyType>> {
         Ok(self.get(py, name)?.cast_into::<PyType>()?)
+    }
+
+    /// The base of what `call_soon_threadsafe` returns, where it has its own (3.14).
+    pub(crate) fn threadsafe_handle<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<Option<Bound<'py, PyType>>> {
+        let class = self.get(py, "ThreadSafeHandle")?;
+        if class.is_none() { Ok(None) } else { Ok(Some(class.cast_into::<PyType>()?)) }
     }
 
     /// Whether a call `call_soon(callback, context=…)` is a C Task that asks for a step.

@@ -61,6 +61,12 @@ impl<H: Host> Reactor<H> {
     /// Makes `kind` the owner of the number; the poller is not told yet.
     pub(crate) fn insert(&mut self, fd: Fd, kind: Kind<H>) -> Result<Key, Kind<H>> {
         let place = fd.raw() as usize;
+        if let Some(old) = self.key_of(fd)
+            && self.sources.get(old).is_some_and(Source::is_idle_watch)
+        {
+            // Left behind by a file that is closed.
+            self.remove(old);
+        }
         if place >= self.by_fd.len() {
             if self.by_fd.try_reserve(place + 1 - self.by_fd.len()).is_err() {
                 return Err(kind);

@@ -20,6 +20,11 @@ pub(crate) enum Kind<H: Host> {
 }
 
 impl<H: Host> Source<H> {
+    /// A watch without jobs: nothing is lost with it.
+    pub(crate) fn is_idle_watch(&self) -> bool {
+        matches!(&self.kind, Kind::Watch(watch) if watch.wanted() == Interest::NONE)
+    }
+
     /// What the poller should report, as things stand.
     #[inline]
     pub(crate) fn wanted(&self) -> Interest {

@@ -6,6 +6,8 @@
 
 use std::io;
 
+use oxloop_os::Fd;
+
 use crate::engine::Engine;
 use crate::host::Host;
 use crate::kernel::Kernel;
@@ -21,6 +23,15 @@ impl<H: Host> Engine<H> {
     /// Reports data from now on. An error means that the poller refused: the stream stays deaf.
     pub fn start_reading(&mut self, key: Key) -> io::Result<()> {
         self.set_reading(key, true)
+    }
+
+    /// One read of somebody else's socket into the engine's buffer, without waiting.
+    pub fn receive_scratch(&mut self, fd: Fd, count: usize) -> io::Result<&[u8]> {
+        if self.scratch.len() < count && self.grow_scratch(count).is_err() {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        let count = self.kernel.try_receive(fd, &mut self.scratch[..count])?;
+        Ok(&self.scratch[..count])
     }
 
     /// Reports no data until [`Engine::start_reading`].

@@ -69,18 +69,21 @@ impl<H: Host> Engine<H> {
     ) -> Wrote {
         let Engine { kernel, reactor, .. } = self;
         let Some((fd, stream)) = stream_of(reactor, key) else { return Wrote::Closed };
-        if stream.output != Output::Open {
+        // A closing stream with data pending still takes more: TLS says goodbye when it is resumed.
+        if !matches!(stream.output, Output::Open | Output::ClosesAfterQueue) {
             return Wrote::Closed;
         }
+        let large = data.len() >= AT_ONCE;
         let mut start = 0;
-        if data.len() >= AT_ONCE && stream.queue.is_empty() {
+        if large && stream.queue.is_empty() {
             match kernel.send(fd, data) {
-                Ok(sent) => start = sent,
-                Err(error) if is_transient(&error) => {}
-                Err(error) => return Wrote::Failed(error),
-            }
-            if start == data.len() {
-                return Wrote::Fine;
+                Ok(sent) if sent == data.len() => return Wrote::Fine,
+                Ok(sent) => (start, stream.blocked) = (sent, true),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => stream.blocked = true,
+                    io::ErrorKind::Interrupted => {}
+                    _ => return Wrote::Failed(error),
+                },
             }
         }
         let held = if data.len() - start >= HOLD_FROM { hold() } else { None };
@@ -88,17 +91,17 @@ impl<H: Host> Engine<H> {
             Some(bytes) => stream.queue.hold(bytes, start),
             None => stream.queue.copy(&data[start..]),
         };
-        if queued.is_err() {
-            return Wrote::Failed(io::ErrorKind::OutOfMemory.into());
-        }
-        if !stream.blocked && stream.queue.len() > stream.flow.limits.high {
-            if let Err(error) = self.send_queue(key) {
-                return Wrote::Failed(error);
-            }
+        let sent = if queued.is_err() {
+            self.fail_writing(key, io::ErrorKind::OutOfMemory.into())
+        } else if stream.blocked {
+            self.reactor.update(key).or_else(|error| self.fail_writing(key, error))
+        } else if large {
+            self.send_early(key)
         } else {
             self.flush_later(key);
-        }
-        self.pause_if_full(key)
+            Ok(())
+        };
+        sent.map_or_else(Wrote::Failed, |()| self.pause_if_full(key))
     }
 
     /// Says that nothing more will be written; reading goes on.
@@ -107,7 +110,7 @@ impl<H: Host> Engine<H> {
             && stream.output == Output::Open
         {
             stream.output = Output::EndsAfterQueue;
-            return self.send_queue(key);
+            return self.send_early(key);
         }
         Ok(())
     }
@@ -122,7 +125,12 @@ impl<H: Host> Engine<H> {
         stream.output = Output::ClosesAfterQueue;
         // The interest only shrinks.
         let _ = self.reactor.update(key);
-        if let Err(error) = self.send_queue(key) {
+        if self.is_write_paused(key) {
+            // The writer has a resume to come, in which it may write more.
+            self.flush_later(key);
+            return Closing::AfterFlush;
+        }
+        if let Err(error) = self.send_early(key) {
             return Closing::Failed(error);
         }
         match self.stream_mut(key) {
@@ -176,7 +184,7 @@ impl<H: Host> Engine<H> {
 
     /// Sends what is queued; true if that was all. Otherwise [`Settled::emptied`] tells when.
     pub fn await_empty(&mut self, key: Key) -> io::Result<bool> {
-        self.send_queue(key)?;
+        self.send_early(key)?;
         let Some((_, stream)) = self.stream_mut(key) else { return Ok(true) };
         stream.awaited = !stream.queue.is_empty();
         Ok(!stream.awaited)
@@ -200,13 +208,12 @@ impl<H: Host> Engine<H> {
     /// Flushes the stream that has waited longest for it.
     pub(crate) fn flush_next(&mut self) -> Option<Step<H>> {
         while let Some(key) = self.dirty.pop_front() {
-            if let Some((_, stream)) = self.stream_mut(key) {
-                stream.dirty = false;
-                if !stream.blocked
-                    && let Some(step) = self.flush(key)
-                {
-                    return Some(step);
-                }
+            if let Some((_, stream)) = self.stream_mut(key)
+                && std::mem::take(&mut stream.dirty)
+                && !stream.blocked
+                && let Some(step) = self.flush(key)
+            {
+                return Some(step);
             }
         }
         None
@@ -272,6 +279,7 @@ impl<H: Host> Engine<H> {
         if let Some((_, stream)) = self.stream_mut(key) {
             stream.queue.clear();
             stream.blocked = false;
+            stream.dirty = false;
         }
         let _ = self.reactor.update(key);
         Err(error)
@@ -287,7 +295,24 @@ impl<H: Host> Engine<H> {
         }
     }
 
+    /// Sends what is queued before its flush; the flush still tells the owner what that brought.
+    fn send_early(&mut self, key: Key) -> io::Result<()> {
+        self.send_queue(key)?;
+        if self.stream(key).is_some_and(|stream| stream.flow.paused || stream.awaited) {
+            self.flush_later(key);
+        }
+        Ok(())
+    }
+
+    /// What exceeds the high mark is sent, as far as the kernel takes it, before the writer pauses.
     fn pause_if_full(&mut self, key: Key) -> Wrote {
+        let Some((_, stream)) = self.stream_mut(key) else { return Wrote::Fine };
+        if !stream.blocked
+            && stream.queue.len() > stream.flow.limits.high
+            && let Err(error) = self.send_early(key)
+        {
+            return Wrote::Failed(error);
+        }
         let Some((_, stream)) = self.stream_mut(key) else { return Wrote::Fine };
         if stream.flow.pauses(stream.queue.len()) { Wrote::Pause } else { Wrote::Fine }
     }
@@ -313,8 +338,4 @@ fn send_some<K: Kernel, B: AsRef<[u8]>>(
     let given: usize = slices[..count].iter().map(|slice| slice.len()).sum();
     let bytes = kernel.send_vectored(fd, &slices[..count])?;
     Ok(Sent { bytes, short: bytes < given })
-}
-
-fn is_transient(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }

@@ -53,23 +53,23 @@ impl Bench {
         self.turn(|_, _| ())
     }
 
-    /// Runs until `Done`, or until `act` says no; the run has been begun. A run that waits a
-    /// thousand times is given up, for nobody would end it.
+    /// Runs until `Done`, or until `act` says no; the run has been begun. A run that nobody would
+    /// end is given up.
     pub fn run(&mut self, mut act: impl FnMut(&mut Engine<TestHost>, &str) -> bool) -> Vec<String> {
         let mut log = Vec::new();
-        let mut patience = 1000;
+        let mut patience = 100_000;
         loop {
+            patience -= 1;
             match self.engine.step() {
+                _ if patience == 0 => {
+                    log.push("runs for ever".to_owned());
+                    return log;
+                }
                 Step::Clock => {
                     self.looks += 1;
                     self.engine.tell(Moment::from_seconds(self.now).unwrap_or_default());
                 }
-                Step::Wait(_) if patience == 0 => {
-                    log.push("runs for ever".to_owned());
-                    return log;
-                }
                 Step::Wait(mut wait) => {
-                    patience -= 1;
                     wait.block();
                     if let Err(error) = self.engine.waited(wait) {
                         log.push(format!("wait failed: {}", error.kind()));

@@ -286,13 +286,17 @@ impl Kernel for Script {
         Ok(count)
     }
 
+    fn try_receive(&self, fd: Fd, buffer: &mut [u8]) -> io::Result<usize> {
+        self.receive(fd, buffer)
+    }
+
     fn send(&self, fd: Fd, data: &[u8]) -> io::Result<usize> {
         self.state().take(fd, data)
     }
 
     fn send_vectored(&self, fd: Fd, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        let joined: Vec<u8> = pieces.iter().flat_map(|piece| piece.iter().copied()).collect();
-        self.state().take(fd, &joined)
+        let pieces: Vec<&[u8]> = pieces.iter().map(|piece| &**piece).collect();
+        self.state().take(fd, &pieces.concat())
     }
 
     fn shutdown_write(&self, fd: Fd) -> io::Result<()> {

@@ -86,6 +86,17 @@ fn cheap_callbacks_look_at_the_clock_every_sixteen() {
 }
 
 #[test]
+fn callbacks_of_a_quarter_of_the_span_are_looked_at_one_by_one() {
+    let mut bench = busy(1);
+    callbacks(&mut bench, &[POLL_EVERY / 3.9; 100]);
+    assert_eq!(bench.looks, 100);
+    // Shorter ones are taken together, by two when two of them are as long.
+    let mut bench = busy(1);
+    callbacks(&mut bench, &[POLL_EVERY / 4.1; 100]);
+    assert!((60..=70).contains(&bench.looks), "{}", bench.looks);
+}
+
+#[test]
 fn on_a_clock_that_stands_still_only_the_first_turn_polls() {
     let mut bench = busy(1);
     callbacks(&mut bench, &[0.0; 1000]);

@@ -5,7 +5,9 @@ use std::io::ErrorKind;
 
 use oxloop_engine::testing::Bench;
 
-use crate::setup::{add_reader, add_writer, call_at, polls, readable, remove_reader, soon, stream};
+use crate::setup::{
+    add_reader, add_writer, call_at, fd, polls, readable, remove_reader, soon, stream,
+};
 
 /// A loop with a live reader, and a ghost that makes every wait return at once.
 fn haunted() -> Bench {
@@ -51,7 +53,7 @@ fn everything_that_is_registered_comes_back_as_it_was() {
     let reading = stream(&mut bench, 5, "reading");
     let deaf = stream(&mut bench, 6, "deaf");
     bench.engine.stop_reading(deaf).unwrap();
-    bench.engine.listen(crate::setup::fd(7), 1, "listener").unwrap();
+    bench.engine.listen(fd(7), 1, "listener").unwrap();
     bench.kernel.calls();
     bench.just_turn();
     let mut calls = bench.kernel.calls();

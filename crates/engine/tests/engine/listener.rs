@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use oxloop_engine::testing::Bench;
 use oxloop_engine::{Interest, Key};
 
-use crate::setup::{add_reader, call_at, fd, readable, soon};
+use crate::setup::{add_reader, call_at, fd, readable, soon, stream};
 
 const EMFILE: i32 = 24;
 const EPROTO: i32 = 71;
@@ -242,7 +242,7 @@ fn a_descriptor_that_cannot_be_listened_on_gives_the_payload_back() {
 #[test]
 fn a_stream_is_no_listener_and_a_listener_no_stream() {
     let mut bench = Bench::default();
-    let stream = crate::setup::stream(&mut bench, 4, "s");
+    let stream = stream(&mut bench, 4, "s");
     let key = listen(&mut bench, 1);
     let engine = &mut bench.engine;
     assert_eq!(engine.unlisten(stream), None);

@@ -1,7 +1,7 @@
 //! The words of the tests.
 
 use oxloop_engine::testing::{Bench, TestHost};
-use oxloop_engine::{Direction, Engine, Fd, Key, Moment, Replaced, Wrote};
+use oxloop_engine::{Closing, Direction, Engine, Fd, Key, Moment, Replaced, Wrote};
 
 pub(crate) type Loop = Engine<TestHost>;
 
@@ -60,13 +60,19 @@ pub(crate) fn blocked_stream(bench: &mut Bench, number: i32, queued: usize) -> K
     key
 }
 
-/// Makes a stream wait for its kernel, with `queued` bytes.
+/// Makes a stream wait for its kernel, with `queued` bytes. Takes a turn.
 pub(crate) fn fill(bench: &mut Bench, key: Key, number: i32, queued: usize) {
     bench.kernel.room(number, Ok(0));
     assert_fine(&write(&mut bench.engine, key, &vec![b'q'; queued]));
-    assert!(!bench.engine.await_empty(key).unwrap());
+    assert!(bench.just_turn().is_empty());
     assert!(bench.engine.is_blocked(key));
     bench.kernel.calls();
+}
+
+/// Has the host wait for an empty queue, while the kernel takes nothing.
+pub(crate) fn await_empty(bench: &mut Bench, key: Key, number: i32) {
+    bench.kernel.room(number, Ok(0));
+    assert!(!bench.engine.await_empty(key).unwrap());
 }
 
 /// Writes bytes that can only be copied.
@@ -87,6 +93,35 @@ pub(crate) fn assert_fine(wrote: &Wrote) {
 #[track_caller]
 pub(crate) fn assert_pause(wrote: &Wrote) {
     assert!(matches!(wrote, Wrote::Pause), "{wrote:?}");
+}
+
+/// What is written down when a queue is empty that somebody waits for.
+pub(crate) const FLUSHED: &str = "s flushed, resume false";
+
+#[track_caller]
+pub(crate) fn assert_closing(closing: &Closing, expected: &Closing) {
+    assert_eq!(format!("{closing:?}"), format!("{expected:?}"));
+}
+
+/// Whether writes are dropped.
+pub(crate) fn is_closed(engine: &mut Loop, key: Key) -> bool {
+    matches!(write(engine, key, b"x"), Wrote::Closed)
+}
+
+/// Bytes that show when they are out of order.
+pub(crate) fn pattern(count: usize) -> Vec<u8> {
+    (0..count).map(|number| (number % 251) as u8).collect()
+}
+
+/// Runs a turn in which the kernel has room; says how often the stream finished.
+pub(crate) fn finishes(bench: &mut Bench, key: Key) -> usize {
+    writable(bench, &[3]);
+    let mut finished = 0;
+    bench.turn(|engine, step| {
+        assert_eq!(step, FLUSHED);
+        finished += usize::from(engine.settle(key).finished);
+    });
+    finished
 }
 
 /// The next wait says that these can be read.

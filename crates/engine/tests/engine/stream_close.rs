@@ -1,24 +1,14 @@
-//! How a stream ends: close, abort, the end of writing, and waiting for an empty queue.
+//! How a stream ends: close and abort, and that it ends once.
 
 use std::io::ErrorKind;
 
 use oxloop_engine::testing::Bench;
-use oxloop_engine::{Closing, Interest, Key, Settled, Wrote};
+use oxloop_engine::{Closing, Interest, Key, Settled};
 
 use crate::setup::{
-    Loop, arrives, assert_fine, blocked_stream, readable, soon, stream, writable, write,
+    FLUSHED, assert_closing, assert_fine, blocked_stream, finishes, is_closed, readable, soon,
+    stream, writable, write,
 };
-
-const FLUSHED: &str = "s flushed, resume false";
-
-#[track_caller]
-fn assert_closing(closing: &Closing, expected: &Closing) {
-    assert_eq!(format!("{closing:?}"), format!("{expected:?}"));
-}
-
-fn is_closed(engine: &mut Loop, key: Key) -> bool {
-    matches!(write(engine, key, b"x"), Wrote::Closed)
-}
 
 /// A stream that was closed with ten bytes queued, of which the kernel takes none.
 fn closing(bench: &mut Bench) -> Key {
@@ -26,17 +16,6 @@ fn closing(bench: &mut Bench) -> Key {
     bench.kernel.room(3, Ok(0));
     assert_closing(&bench.engine.close(key), &Closing::AfterFlush);
     key
-}
-
-/// Runs a turn in which the kernel has room; says how often the stream finished.
-fn finishes(bench: &mut Bench, key: Key) -> usize {
-    writable(bench, &[3]);
-    let mut finished = 0;
-    bench.turn(|engine, step| {
-        assert_eq!(step, FLUSHED);
-        finished += usize::from(engine.settle(key).finished);
-    });
-    finished
 }
 
 #[test]
@@ -95,15 +74,49 @@ fn closing_twice_says_so() {
 }
 
 #[test]
-fn a_stream_that_is_closing_neither_reads_nor_takes_writes() {
+fn closing_tries_once_more_what_the_kernel_did_not_take() {
     let mut bench = Bench::default();
-    let key = closing(&mut bench);
-    assert!(is_closed(&mut bench.engine, key));
-    assert_eq!(bench.engine.buffered(key), 10);
+    let key = blocked_stream(&mut bench, 3, 10);
+    assert_closing(&bench.engine.close(key), &Closing::Now);
+    assert_eq!(bench.kernel.sent(3), b"qqqqqqqqqq");
+    assert_eq!(bench.kernel.interest(3), Interest::NONE);
+}
+
+#[test]
+fn a_stream_that_is_closing_reads_no_more() {
+    let mut bench = Bench::default();
+    closing(&mut bench);
     bench.kernel.incoming(3, Ok(b"too late"));
     bench.kernel.room(3, Ok(0));
     bench.kernel.ready(&[(3, true, true)]);
     assert!(bench.just_turn().is_empty());
+}
+
+#[test]
+fn a_stream_that_is_closing_takes_writes_until_its_queue_is_empty() {
+    let mut bench = Bench::default();
+    let key = closing(&mut bench);
+    assert_fine(&write(&mut bench.engine, key, b" and goodbye"));
+    assert_eq!(finishes(&mut bench, key), 1);
+    assert_eq!(bench.kernel.sent(3), b"qqqqqqqqqq and goodbye");
+    assert!(is_closed(&mut bench.engine, key));
+}
+
+#[test]
+fn a_goodbye_that_is_written_at_the_flush_is_sent_before_the_end() {
+    let mut bench = Bench::default();
+    let key = closing(&mut bench);
+    writable(&bench, &[3]);
+    let (mut round, mut finished) = (0, Vec::new());
+    bench.turn(|engine, _| {
+        round += 1;
+        if round == 1 {
+            assert_fine(&write(engine, key, b" goodbye"));
+        }
+        finished.push(engine.settle(key).finished);
+    });
+    assert_eq!(finished, [false, true]);
+    assert_eq!(bench.kernel.sent(3), b"qqqqqqqqqq goodbye");
 }
 
 #[test]
@@ -142,7 +155,6 @@ fn a_close_that_failed_is_not_reported_as_finished_as_well() {
     bench.kernel.room(3, Err(ErrorKind::BrokenPipe.into()));
     bench.engine.close(key);
     assert!(bench.just_turn().is_empty());
-    assert!(!bench.engine.settle(key).finished);
 }
 
 #[test]
@@ -201,148 +213,6 @@ fn an_abort_while_the_flush_is_reported_leaves_nothing_to_settle() {
         assert!(engine.abort(key));
         assert!(!engine.settle(key).finished);
     });
-}
-
-#[test]
-fn the_end_of_writing_is_said_at_once_if_nothing_is_queued() {
-    let mut bench = Bench::default();
-    let key = stream(&mut bench, 3, "s");
-    bench.engine.write_eof(key).unwrap();
-    assert!(bench.kernel.was_shut(3));
-    assert!(is_closed(&mut bench.engine, key));
-    arrives(&bench, 3, b"still reading");
-    assert_eq!(bench.just_turn(), ["s received still reading"]);
-}
-
-#[test]
-fn the_end_of_writing_takes_along_what_waits_for_the_flush() {
-    let mut bench = Bench::default();
-    let key = stream(&mut bench, 3, "s");
-    write(&mut bench.engine, key, b"last words");
-    bench.engine.write_eof(key).unwrap();
-    assert!(bench.kernel.was_shut(3));
-    assert_eq!(bench.kernel.sent(3), b"last words");
-}
-
-#[test]
-fn the_end_of_writing_waits_for_the_queue_and_is_said_once() {
-    let mut bench = Bench::default();
-    let key = blocked_stream(&mut bench, 3, 10);
-    bench.kernel.room(3, Ok(0));
-    bench.engine.write_eof(key).unwrap();
-    bench.engine.write_eof(key).unwrap();
-    assert!(!bench.kernel.was_shut(3));
-    assert!(is_closed(&mut bench.engine, key));
-    writable(&bench, &[3]);
-    bench.just_turn();
-    assert!(bench.kernel.was_shut(3));
-    assert_eq!(bench.kernel.shuts(3), 1);
-    bench.engine.write_eof(key).unwrap();
-    bench.engine.close(key);
-    assert_eq!(bench.kernel.shuts(3), 1);
-}
-
-#[test]
-fn a_last_word_that_fails_is_an_error() {
-    let mut bench = Bench::default();
-    let key = stream(&mut bench, 3, "s");
-    write(&mut bench.engine, key, b"last words");
-    bench.kernel.room(3, Err(ErrorKind::BrokenPipe.into()));
-    let error = bench.engine.write_eof(key).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::BrokenPipe);
-    assert!(!bench.kernel.was_shut(3));
-    assert!(bench.just_turn().is_empty());
-}
-
-#[test]
-fn a_stream_whose_writing_has_ended_can_be_closed() {
-    let mut bench = Bench::default();
-    let key = stream(&mut bench, 3, "s");
-    bench.engine.write_eof(key).unwrap();
-    assert_closing(&bench.engine.close(key), &Closing::Now);
-    let other = blocked_stream(&mut bench, 3, 10);
-    bench.kernel.room(3, Ok(0));
-    bench.engine.write_eof(other).unwrap();
-    bench.kernel.room(3, Ok(0));
-    assert_closing(&bench.engine.close(other), &Closing::AfterFlush);
-    assert_eq!(finishes(&mut bench, other), 1);
-}
-
-#[test]
-fn an_empty_queue_is_not_waited_for() {
-    let mut bench = Bench::default();
-    let key = stream(&mut bench, 3, "s");
-    assert!(bench.engine.await_empty(key).unwrap());
-    write(&mut bench.engine, key, b"hello");
-    assert!(bench.engine.await_empty(key).unwrap());
-    assert_eq!(bench.kernel.sent(3), b"hello");
-    assert!(bench.just_turn().is_empty());
-}
-
-#[test]
-fn a_queue_that_became_empty_is_told_once() {
-    let mut bench = Bench::default();
-    let key = blocked_stream(&mut bench, 3, 10);
-    writable(&bench, &[3]);
-    let log = bench.turn(|engine, _| {
-        assert_eq!(engine.settle(key), Settled { finished: false, emptied: true });
-        assert_eq!(engine.settle(key), Settled { finished: false, emptied: false });
-    });
-    assert_eq!(log, [FLUSHED]);
-    write(&mut bench.engine, key, b"more");
-    assert!(bench.just_turn().is_empty());
-}
-
-#[test]
-fn a_queue_that_is_filled_again_at_the_flush_is_told_when_it_is_empty() {
-    let mut bench = Bench::default();
-    let key = blocked_stream(&mut bench, 3, 10);
-    writable(&bench, &[3]);
-    let (mut round, mut emptied) = (0, Vec::new());
-    let log = bench.turn(|engine, _| {
-        round += 1;
-        if round == 1 {
-            assert_fine(&write(engine, key, b"more"));
-        }
-        emptied.push(engine.settle(key).emptied);
-    });
-    assert_eq!(log, [FLUSHED, FLUSHED]);
-    assert_eq!(emptied, [false, true]);
-}
-
-#[test]
-fn an_awaited_queue_that_the_end_of_writing_empties_is_told() {
-    let mut bench = Bench::default();
-    let key = blocked_stream(&mut bench, 3, 10);
-    bench.engine.write_eof(key).unwrap();
-    assert!(bench.kernel.was_shut(3));
-    let log = bench.turn(|engine, _| assert!(engine.settle(key).emptied));
-    assert_eq!(log, [FLUSHED]);
-}
-
-#[test]
-fn waiting_for_an_empty_queue_may_find_the_connection_lost() {
-    let mut bench = Bench::default();
-    let key = stream(&mut bench, 3, "s");
-    write(&mut bench.engine, key, b"hello");
-    bench.kernel.room(3, Err(ErrorKind::BrokenPipe.into()));
-    assert!(bench.engine.await_empty(key).is_err());
-    assert_eq!(bench.engine.buffered(key), 0);
-}
-
-#[test]
-fn a_released_stream_answers_as_one_that_has_ended() {
-    let mut bench = Bench::default();
-    let key = blocked_stream(&mut bench, 3, 10);
-    assert_eq!(bench.engine.release(key), Some("s"));
-    assert_eq!(bench.kernel.calls(), ["remove 3"]);
-    let engine = &mut bench.engine;
-    assert_closing(&engine.close(key), &Closing::Already);
-    assert!(!engine.abort(key));
-    assert!(engine.await_empty(key).unwrap());
-    engine.write_eof(key).unwrap();
-    assert!(!bench.kernel.was_shut(3));
-    assert_eq!(bench.engine.settle(key), Settled { finished: false, emptied: false });
 }
 
 #[test]

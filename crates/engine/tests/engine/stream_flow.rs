@@ -1,7 +1,7 @@
 //! Water marks: who is told to pause and to go on, and when.
 
 use oxloop_engine::testing::Bench;
-use oxloop_engine::{Key, Limits, Wrote};
+use oxloop_engine::{Closing, Key, Limits, Wrote};
 
 use crate::setup::{
     arrives, assert_fine, assert_pause, blocked_stream, soon, stream, writable, write,
@@ -166,6 +166,26 @@ fn a_paused_writer_goes_on_when_its_last_word_has_emptied_its_queue() {
     let key = paused(&mut bench, 0, 10);
     bench.engine.write_eof(key).unwrap();
     assert_eq!(bench.just_turn(), ["s flushed, resume true"]);
+}
+
+#[test]
+fn a_paused_writer_that_closes_is_told_to_go_on_before_its_end() {
+    let mut bench = Bench::default();
+    let key = paused(&mut bench, 0, 10);
+    assert!(matches!(bench.engine.close(key), Closing::AfterFlush));
+    writable(&bench, &[3]);
+    let log = bench.turn(|engine, _| assert!(engine.settle(key).finished));
+    assert_eq!(log, ["s flushed, resume true"]);
+}
+
+#[test]
+fn a_paused_writer_whose_queue_is_empty_is_told_to_go_on_although_it_closes() {
+    let mut bench = Bench::default();
+    let key = paused(&mut bench, 0, 10);
+    assert!(bench.engine.await_empty(key).unwrap());
+    assert!(matches!(bench.engine.close(key), Closing::AfterFlush));
+    let log = bench.turn(|engine, _| assert!(engine.settle(key).finished));
+    assert_eq!(log, ["s flushed, resume true"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use oxloop_engine::testing::Bench;
 
 use crate::setup::{
-    add_reader, arrives, assert_fine, call_at, readable, soon, stream, write, write_held,
+    add_reader, arrives, assert_fine, call_at, fd, readable, soon, stream, write, write_held,
 };
 
 #[test]
@@ -78,7 +78,7 @@ fn what_a_watchs_callback_writes_leaves_before_the_next_event() {
 #[test]
 fn what_an_accepted_connection_is_greeted_with_leaves_before_the_next_one() {
     let mut bench = Bench::default();
-    bench.engine.listen(crate::setup::fd(3), 5, "l").unwrap();
+    bench.engine.listen(fd(3), 5, "l").unwrap();
     let key = stream(&mut bench, 9, "s");
     bench.kernel.arrival(Ok(10));
     bench.kernel.arrival(Ok(11));

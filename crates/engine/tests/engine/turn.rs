@@ -88,6 +88,7 @@ fn stop_lets_the_turn_end_and_keeps_what_it_scheduled() {
     assert_eq!(log, ["job", "second job", "io", "timer"]);
     assert!(bench.engine.is_stopping());
     bench.engine.stop(false);
+    assert!(!bench.engine.is_stopping());
     assert_eq!(bench.just_turn(), ["late"]);
 }
 

@@ -5,7 +5,9 @@ use std::io::ErrorKind;
 use oxloop_engine::testing::Bench;
 use oxloop_engine::{Direction, Interest};
 
-use crate::setup::{add_reader, add_writer, fd, readable, remove_reader, remove_writer, stream};
+use crate::setup::{
+    add_reader, add_writer, arrives, fd, readable, remove_reader, remove_writer, stream,
+};
 
 /// A descriptor that was watched, closed and opened again; the loop knows nothing of it.
 fn reopened() -> Bench {
@@ -146,7 +148,7 @@ fn an_owner_that_lost_its_number_leaves_the_registration_of_the_new_one_alone() 
     bench.engine.abort(old);
     assert_eq!(bench.engine.release(old), Some("old"));
     assert!(bench.kernel.calls().is_empty());
-    crate::setup::arrives(&bench, 3, b"x");
+    arrives(&bench, 3, b"x");
     assert_eq!(bench.just_turn(), ["new received x"]);
     assert_eq!(bench.engine.conn(new), Some(&"new"));
 }

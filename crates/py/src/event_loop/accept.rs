@@ -9,7 +9,7 @@ use super::Loop;
 use crate::errors::os_error;
 use crate::handle::is_exit;
 use crate::hooks::hooks;
-use crate::raw::{Ref, copy_context, enter_context};
+use crate::raw::{Ref, enter_context};
 use crate::transport::{Opening, Transport};
 
 /// What a listening socket serves; the payload of a listener.

@@ -11,6 +11,7 @@
 mod accept;
 mod run;
 mod schedule;
+mod sock;
 mod tasks;
 mod watch;
 
@@ -22,7 +23,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyTuple};
+use pyo3::types::{PyDict, PyTuple};
 
 use crate::hooks::hooks;
 use crate::host::{Job, PyHost};
@@ -36,13 +37,15 @@ use accept::Serving;
 #[derive(Debug)]
 pub struct Loop {
     engine: RefCell<Engine<PyHost>>,
-    door: Door<Job, System>,
+    door: RefCell<Door<Job, System>>,
     closed: Cell<bool>,
     debug: Cell<bool>,
     /// `_thread_id`: who runs the loop; 0: nobody.
     thread: Cell<u64>,
     task_factory: Slot,
-    /// `time` is not ours any more: a subclass or an assignment has replaced it.
+    /// The instance's `__dict__`, once it has been looked for: where a `time` may be assigned.
+    namespace: Slot,
+    /// The class' `time` is ours, not a subclass'.
     own_clock: Cell<bool>,
     /// `Handle._run` is not asyncio's any more: call it instead of running handles natively.
     run_patched: Cell<bool>,
@@ -104,12 +107,13 @@ impl Loop {
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Loop {
         let engine = Engine::new(System::default());
         Loop {
-            door: engine.door(),
+            door: RefCell::new(engine.door()),
             engine: RefCell::new(engine),
             closed: Cell::new(false),
             debug: Cell::new(false),
             thread: Cell::new(0),
             task_factory: Slot::default(),
+            namespace: Slot::default(),
             own_clock: Cell::new(true),
             run_patched: Cell::new(false),
         }
@@ -246,36 +250,56 @@ impl Loop {
         make_socket_transport(slf, opening, waiter)
     }
 
+    fn _try_recv(&self, py: Python<'_>, fd: i32, count: isize) -> PyResult<Option<Py<PyAny>>> {
+        sock::receive(py, self, fd, count)
+    }
+
+    fn _try_recv_into(
+        &self,
+        py: Python<'_>,
+        fd: i32,
+        buffer: &Bound<'_, PyAny>,
+    ) -> PyResult<Option<usize>> {
+        sock::receive_into(py, fd, buffer)
+    }
+
+    fn _try_send(
+        &self,
+        py: Python<'_>,
+        fd: i32,
+        data: &Bound<'_, PyAny>,
+        start: usize,
+    ) -> PyResult<Option<usize>> {
+        sock::send(py, fd, data, start)
+    }
+
+    fn _watch_once(slf: &Bound<'_, Self>, fd: i32, writing: bool) -> PyResult<Py<PyAny>> {
+        let future = sock::watch_once(slf, fd, writing)?;
+        Ok(future.bind(slf.py()).clone().unbind())
+    }
+
+    fn _unwatch_once(&self, fd: i32, writing: bool, future: &Bound<'_, PyAny>) {
+        sock::unwatch_once(self, fd, writing, future);
+    }
+
     /// Drops everything scheduled and watched. Part of `close()`.
     fn _drop_all(&self) {
         let all = self.engine().drain();
-        drop(all);
+        // A new engine has no descriptors; the old one's are closed with it.
+        let empty = Engine::new(System::default());
+        let door = self.door.replace(empty.door());
+        let old = self.engine.replace(empty);
+        drop((all, door, old));
     }
 
     /// Ends the loop's wait, if it is in one. From any thread.
     fn _write_to_self(&self) {
-        self.door.wake();
-    }
-
-    fn __setattr__(
-        slf: &Bound<'_, Self>,
-        name: &Bound<'_, PyString>,
-        value: &Bound<'_, PyAny>,
-    ) -> PyResult<()> {
-        let set = set_attribute(slf, name, value.as_ptr());
-        if set.is_ok() && name == "time" {
-            slf.get().use_clock(false);
-        }
-        set
-    }
-
-    fn __delattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyString>) -> PyResult<()> {
-        set_attribute(slf, name, std::ptr::null_mut())
+        self.door.borrow().wake();
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        if let Some(factory) = self.task_factory_pointer() {
-            visit.call(factory.as_py())?;
+        for slot in [&self.task_factory, &self.namespace] {
+            slot.visit(|reference| visit.call(reference.as_py()))?;
         }
         // Borrowed only if the collector runs inside the engine, which allocates no Python object.
         let Ok(engine) = self.engine.try_borrow() else { return Ok(()) };
@@ -299,6 +323,7 @@ impl Loop {
 
     fn __clear__(&self) {
         self.task_factory.set(None);
+        self.namespace.set(None);
         if let Ok(mut engine) = self.engine.try_borrow_mut() {
             let all = engine.drain();
             drop(engine);
@@ -308,25 +333,26 @@ impl Loop {
 }
 
 impl Loop {
-    fn task_factory_pointer(&self) -> Option<&Ref> {
-        // SAFETY: the slot is not changed while the collector runs.
-        unsafe { (*std::ptr::from_ref(&self.task_factory).cast::<Option<Ref>>()).as_ref() }
+    /// Looks for a clock that is not ours: of a subclass, or assigned to the instance.
+    fn find_clock(slf: &Bound<'_, Loop>) -> PyResult<()> {
+        let (py, this) = (slf.py(), slf.get());
+        this.namespace.set(Some(slf.getattr("__dict__")?.into()));
+        let own = hooks().get(py, "has_own_clock")?.call1((slf,))?.is_truthy()?;
+        this.own_clock.set(own);
+        this.engine().set_strict_clock(!own);
+        Ok(())
     }
 
-    fn use_clock(&self, own: bool) {
-        self.own_clock.set(own);
-        self.engine().set_strict_clock(!own);
+    /// Whether `loop.time()` is our clock at this moment.
+    #[inline]
+    fn has_own_clock(&self) -> bool {
+        let namespace = self.namespace.as_ptr();
+        if !self.own_clock.get() || namespace.is_null() {
+            return false;
+        }
+        // SAFETY: a dict, and an interned string, whose hash and comparison run no Python.
+        unsafe { ffi::PyDict_GetItemWithError(namespace, hooks().names.time.as_ptr()).is_null() }
     }
-}
-
-fn set_attribute(
-    slf: &Bound<'_, Loop>,
-    name: &Bound<'_, PyString>,
-    value: *mut ffi::PyObject,
-) -> PyResult<()> {
-    // SAFETY: live objects, or null to delete.
-    let status = unsafe { ffi::PyObject_GenericSetAttr(slf.as_ptr(), name.as_ptr(), value) };
-    if status < 0 { Err(PyErr::fetch(slf.py())) } else { Ok(()) }
 }
 
 /// Gives the type the methods that PyO3 would make too slow.

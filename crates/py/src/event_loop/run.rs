@@ -11,6 +11,7 @@ use crate::errors::os_error;
 use crate::handle::{debug_run, run_job};
 use crate::hooks::hooks;
 use crate::host::Job;
+use crate::raw::Raised;
 use crate::transport::Transport;
 
 /// Runs turns until `stop()` if the loop is running, exactly one turn if it is not.
@@ -19,8 +20,7 @@ pub(super) fn run_once(slf: &Bound<'_, Loop>) -> PyResult<()> {
     let this = slf.get();
     let hooks = hooks();
     this.run_patched.set(hooks.get(py, "is_handle_run_patched")?.call0()?.is_truthy()?);
-    let own_clock = hooks.get(py, "has_own_clock")?.call1((slf,))?.is_truthy()?;
-    this.use_clock(own_clock);
+    Loop::find_clock(slf)?;
     this.engine().begin_run(this.thread.get() == 0);
     let mut signals = Signals::Unarmed;
     let result = turns(slf, &mut signals);
@@ -31,6 +31,11 @@ fn turns(slf: &Bound<'_, Loop>, signals: &mut Signals) -> PyResult<()> {
     let py = slf.py();
     let this = slf.get();
     loop {
+        let mut job = this.engine().next_job();
+        while let Some(ready) = job {
+            run(py, slf, ready)?;
+            job = this.engine().next_job();
+        }
         let step = this.engine().step();
         match step {
             Step::Job(job) => run(py, slf, job)?,
@@ -74,10 +79,10 @@ fn turns(slf: &Bound<'_, Loop>, signals: &mut Signals) -> PyResult<()> {
 }
 
 #[inline]
-pub(super) fn run(py: Python<'_>, slf: &Bound<'_, Loop>, job: Job) -> PyResult<()> {
+pub(super) fn run(py: Python<'_>, slf: &Bound<'_, Loop>, job: Job) -> Result<(), Raised> {
     let this = slf.get();
     if (this.debug.get() || this.run_patched.get()) && job.context.is_none() {
-        return debug_run(py, slf, &job.target);
+        return Ok(debug_run(py, slf, &job.target)?);
     }
     run_job(py, slf, job)
 }

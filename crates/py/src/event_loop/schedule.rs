@@ -10,10 +10,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyString};
 
 use super::{Loop, LoopRef};
-use crate::handle::{HandleRef, layout, make_threadsafe, new_handle};
+use crate::handle::{HandleKind, HandleRef, layout, new_handle};
 use crate::hooks::hooks;
 use crate::host::Job;
-use crate::raw::{Arguments, Ref, copy_context, method, slot};
+use crate::raw::{Arguments, Raised, Ref, copy_context, method, slot};
 
 pub(super) fn methods() -> Vec<(ffi::PyMethodDef, Option<&'static CStr>)> {
     vec![
@@ -42,7 +42,11 @@ Returns a TimerHandle. Raises ValueError if delay is NaN; an infinite delay neve
 const CALL_AT: &CStr = c"call_at(self, when, callback, *args, context=None)\n--\n\n\
 Run callback(*args) when loop.time() has reached when, in seconds. Like call_later().";
 
-fn call_soon(py: Python<'_>, this: LoopRef<'_>, arguments: Arguments<'_>) -> PyResult<Option<Ref>> {
+fn call_soon(
+    py: Python<'_>,
+    this: LoopRef<'_>,
+    arguments: Arguments<'_>,
+) -> Result<Option<Ref>, Raised> {
     let (&callback, rest) = split(&arguments, "call_soon", 1)?;
     this.native.check_closed()?;
     let context = given_context(py, &arguments, "call_soon")?;
@@ -55,7 +59,7 @@ fn call_soon(py: Python<'_>, this: LoopRef<'_>, arguments: Arguments<'_>) -> PyR
         push(this, job)?;
         return Ok(None);
     }
-    let handle = handle(py, this, callback, rest, context, None)?;
+    let handle = handle(py, this, callback, rest, context, HandleKind::Soon)?;
     push(this, Job::handle(handle.clone_ref(py)))?;
     Ok(Some(handle))
 }
@@ -64,32 +68,32 @@ fn call_soon_threadsafe(
     py: Python<'_>,
     this: LoopRef<'_>,
     arguments: Arguments<'_>,
-) -> PyResult<Ref> {
+) -> Result<Ref, Raised> {
     let (&callback, rest) = split(&arguments, "call_soon_threadsafe", 1)?;
     this.native.check_closed()?;
     if this.native.debug.get() {
         check_callback(py, this, callback, "call_soon_threadsafe")?;
     }
     let context = given_context(py, &arguments, "call_soon_threadsafe")?;
-    let handle = handle(py, this, callback, rest, context, None)?;
-    make_threadsafe(&handle);
+    let handle = handle(py, this, callback, rest, context, HandleKind::ThreadSafe)?;
     let job = Job::handle(handle.clone_ref(py));
     // The owner, or anyone while nobody runs the loop, may use the front door: the order of
     // callbacks is then that of all calls.
     if this.native.thread.get() == 0 || this.native.is_on_own_thread() {
         push(this, job)?;
     } else {
-        this.native.door.post(job).map_err(no_memory)?;
+        let posted = this.native.door.borrow().post(job);
+        posted.map_err(no_memory)?;
     }
     Ok(handle)
 }
 
-fn call_later(py: Python<'_>, this: LoopRef<'_>, arguments: Arguments<'_>) -> PyResult<Ref> {
+fn call_later(py: Python<'_>, this: LoopRef<'_>, arguments: Arguments<'_>) -> Result<Ref, Raised> {
     let (&[delay, callback], rest) = split_timer(&arguments, "call_later")?;
     // SAFETY: borrowed for the call.
     let delay = unsafe { Borrowed::from_ptr(py, delay) };
     if delay.is_none() {
-        return Err(PyTypeError::new_err("delay must not be None"));
+        return Err(PyTypeError::new_err("delay must not be None").into());
     }
     let now = now(py, this)?;
     let when = match delay.cast_exact::<PyFloat>() {
@@ -99,12 +103,12 @@ fn call_later(py: Python<'_>, this: LoopRef<'_>, arguments: Arguments<'_>) -> Py
     schedule(py, this, &arguments, "call_later", when, callback, rest)
 }
 
-fn call_at(py: Python<'_>, this: LoopRef<'_>, arguments: Arguments<'_>) -> PyResult<Ref> {
+fn call_at(py: Python<'_>, this: LoopRef<'_>, arguments: Arguments<'_>) -> Result<Ref, Raised> {
     let (&[when, callback], rest) = split_timer(&arguments, "call_at")?;
     // SAFETY: borrowed for the call.
     let when = unsafe { Bound::from_borrowed_ptr(py, when) };
     if when.is_none() {
-        return Err(PyTypeError::new_err("when cannot be None"));
+        return Err(PyTypeError::new_err("when cannot be None").into());
     }
     schedule(py, this, &arguments, "call_at", when, callback, rest)
 }
@@ -117,7 +121,7 @@ fn schedule(
     when: Bound<'_, PyAny>,
     callback: *mut ffi::PyObject,
     rest: &[*mut ffi::PyObject],
-) -> PyResult<Ref> {
+) -> Result<Ref, Raised> {
     this.native.check_closed()?;
     let deadline = Moment::from_seconds(when.extract::<f64>()?)
         .map_err(|_| PyValueError::new_err("Invalid deadline: NaN (not a number)"))?;
@@ -126,7 +130,7 @@ fn schedule(
         check_callback(py, this, callback, method)?;
     }
     let context = given_context(py, arguments, method)?;
-    let timer = handle(py, this, callback, rest, context, Some(when.into()))?;
+    let timer = handle(py, this, callback, rest, context, HandleKind::Timer(when.into()))?;
     let job = Job::handle(timer.clone_ref(py));
     let key = this.native.engine().call_at(deadline, job);
     let key = key.map_err(no_memory)?;
@@ -149,7 +153,9 @@ impl Loop {
         self.check_closed()?;
         let arguments: Vec<_> = arguments.iter().map(Bound::as_ptr).collect();
         let context = context.clone_ref(py);
-        let handle = new_handle(py, owner.as_ptr(), callback.as_ptr(), &arguments, context, None)?;
+        let callback = callback.as_ptr();
+        let handle =
+            new_handle(py, owner.as_ptr(), callback, &arguments, context, HandleKind::Soon)?;
         let pushed = self.engine().call_soon(Job::handle(handle));
         pushed.map_err(no_memory)
     }
@@ -165,7 +171,7 @@ fn add_callback(
     if handle.getattr(name)?.is_truthy()? {
         return Ok(());
     }
-    push(this, Job::handle(Ref::from(&*handle)))
+    Ok(push(this, Job::handle(Ref::from(&*handle)))?)
 }
 
 fn add_callback_signalsafe(
@@ -174,7 +180,7 @@ fn add_callback_signalsafe(
     handle: Borrowed<'_, '_, PyAny>,
 ) -> PyResult<()> {
     add_callback(py, this, handle)?;
-    this.native.door.wake();
+    this.native.door.borrow().wake();
     Ok(())
 }
 
@@ -188,9 +194,12 @@ fn timer_handle_cancelled(
 }
 
 #[inline]
-pub(super) fn push(this: LoopRef<'_>, job: Job) -> PyResult<()> {
+pub(super) fn push(this: LoopRef<'_>, job: Job) -> Result<(), Raised> {
     let pushed = this.native.engine().call_soon(job);
-    pushed.map_err(no_memory)
+    match pushed {
+        Ok(()) => Ok(()),
+        Err(job) => Err(no_memory(job).into()),
+    }
 }
 
 #[cold]
@@ -226,13 +235,13 @@ pub(super) fn handle(
     callback: *mut ffi::PyObject,
     rest: &[*mut ffi::PyObject],
     context: Option<Ref>,
-    when: Option<Ref>,
-) -> PyResult<Ref> {
+    kind: HandleKind,
+) -> Result<Ref, Raised> {
     let context = match context {
         Some(context) => context,
         None => copy_context(py)?,
     };
-    let handle = new_handle(py, this.as_ptr(), callback, rest, context, when)?;
+    let handle = new_handle(py, this.as_ptr(), callback, rest, context, kind)?;
     if this.native.debug.get() {
         let stack: Ref = hooks().get(py, "extract_stack")?.call0()?.into();
         // SAFETY: a slot of the base of a handle made above.
@@ -276,7 +285,10 @@ pub(super) fn check_context(context: &Bound<'_, PyAny>) -> PyResult<()> {
 
 /// What the engine is told the time is.
 pub(super) fn now(py: Python<'_>, this: LoopRef<'_>) -> PyResult<f64> {
-    if this.native.own_clock.get() {
+    if !this.native.namespace.is_some() {
+        Loop::find_clock(&this.bind(py))?;
+    }
+    if this.native.has_own_clock() {
         return Ok(oxloop_os::clock::monotonic());
     }
     let name = hooks().names.time.bind(py).cast::<PyString>()?;

@@ -21,8 +21,9 @@ const CREATE_FUTURE: &CStr = c"create_future(self)\n--\n\nMake an asyncio.Future
 const CREATE_TASK: &CStr = c"create_task(self, coro, **kwargs)\n--\n\n\
 Schedule a coroutine and return its Task. The keywords are those of the running Python.";
 
-fn create_future(py: Python<'_>, this: LoopRef<'_>) -> PyResult<Ref> {
-    construct(py, &hooks().future, this, &[])
+pub(super) fn create_future(py: Python<'_>, this: LoopRef<'_>) -> PyResult<Ref> {
+    let class = class(py, &hooks().futures, &hooks().names.Future)?;
+    construct(py, &class, this, &[])
 }
 
 fn create_task(py: Python<'_>, this: LoopRef<'_>, arguments: Arguments<'_>) -> PyResult<Ref> {
@@ -32,7 +33,8 @@ fn create_task(py: Python<'_>, this: LoopRef<'_>, arguments: Arguments<'_>) -> P
         && !this.native.debug.get();
     if plain {
         this.native.check_closed()?;
-        return construct(py, &hooks().task, this, arguments.positional);
+        let class = class(py, &hooks().tasks, &hooks().names.Task)?;
+        return construct(py, &class, this, arguments.positional);
     }
     // Factories, names, contexts, debug mode: as the running asyncio has them.
     let function = hooks().get(py, "base_create_task")?;
@@ -49,6 +51,12 @@ fn create_task(py: Python<'_>, this: LoopRef<'_>, arguments: Arguments<'_>) -> P
         super::schedule::check_context(&context)?;
     }
     Ok(function.call(PyTuple::new(py, positional)?, keywords.as_ref())?.into())
+}
+
+/// What a module calls by this name now: tests and profilers put their own there.
+fn class(py: Python<'_>, module: &Ref, name: &Ref) -> PyResult<Ref> {
+    // SAFETY: live objects; a new reference or null with an exception.
+    unsafe { Ref::from_owned(py, ffi::PyObject_GetAttr(module.as_ptr(), name.as_ptr())) }
 }
 
 /// `class(*positional, loop=this)`.

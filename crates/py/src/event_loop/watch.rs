@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use super::schedule::{check_thread, given_context, handle};
 use super::{Loop, LoopRef};
 use crate::errors::os_error;
-use crate::handle::HandleRef;
+use crate::handle::{HandleKind, HandleRef};
 use crate::hooks::hooks;
 use crate::host::Job;
 use crate::raw::{Arguments, Ref, method};
@@ -115,7 +115,7 @@ fn add(
     // SAFETY: borrowed for the call.
     let fd = descriptor(py, unsafe { Borrowed::from_ptr(py, fd) })?;
     let context = given_context(py, arguments, method)?;
-    let handle = handle(py, this, callback, rest, context, None)?;
+    let handle = handle(py, this, callback, rest, context, HandleKind::Soon)?;
     let job = Job::handle(handle.clone_ref(py));
     let watched = this.native.engine().watch(fd, direction, job);
     match watched {
@@ -225,5 +225,5 @@ pub(super) fn fire(
         drop(job);
         return Ok(());
     }
-    super::run::run(py, slf, Job::handle(handle))
+    Ok(super::run::run(py, slf, Job::handle(handle))?)
 }

@@ -1,11 +1,13 @@
 //! Where a handle's fields are on the running interpreter.
 
-use std::sync::OnceLock;
+use std::ffi::CStr;
 
+use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::PyType;
 
 use crate::hooks::Hooks;
-use crate::raw::{Class, slot_offset};
+use crate::raw::{Class, Global, slot_offset};
 
 /// Both classes, and the offsets of their bases' slots. `TimerHandle` derives from `Handle`, so
 /// what they share is at the same place.
@@ -13,6 +15,8 @@ use crate::raw::{Class, slot_offset};
 pub(crate) struct Layout {
     pub(crate) handle: Class,
     pub(crate) timer: Class,
+    /// From 3.14 on: what `call_soon_threadsafe` returns.
+    pub(crate) threadsafe: Option<Class>,
     pub(crate) callback: isize,
     pub(crate) args: isize,
     pub(crate) cancelled: isize,
@@ -24,22 +28,31 @@ pub(crate) struct Layout {
     pub(crate) scheduled: isize,
 }
 
-static LAYOUT: OnceLock<Layout> = OnceLock::new();
+static LAYOUT: Global<Layout> = Global::new();
 
 /// The layout of this process. The module's initialisation has made it.
-#[inline]
+#[inline(always)]
 pub(crate) fn layout() -> &'static Layout {
-    match LAYOUT.get() {
-        Some(layout) => layout,
-        None => unreachable!("the module is initialised before anything of it is called"),
-    }
+    LAYOUT.get()
 }
 
 impl Layout {
+    /// Which of the classes `object` is an instance of.
+    #[inline]
+    pub(crate) fn class_of(&self, object: *mut ffi::PyObject) -> Option<&Class> {
+        if self.handle.is_type_of(object) {
+            Some(&self.handle)
+        } else if self.timer.is_type_of(object) {
+            Some(&self.timer)
+        } else {
+            self.threadsafe.as_ref().filter(|class| class.is_type_of(object))
+        }
+    }
+
     pub(super) fn make(
         py: Python<'_>,
         hooks: &Hooks,
-        build: impl Fn(&Bound<'_, pyo3::types::PyType>, bool) -> PyResult<Class>,
+        build: impl Fn(&Bound<'_, PyType>, &'static CStr) -> PyResult<Class>,
     ) -> PyResult<()> {
         let handle = hooks.base_class(py, "Handle")?;
         let timer = hooks.base_class(py, "TimerHandle")?;
@@ -53,10 +66,15 @@ impl Layout {
             context: slot_offset(&handle, "_context")?,
             when: slot_offset(&timer, "_when")?,
             scheduled: slot_offset(&timer, "_scheduled")?,
-            handle: build(&handle, false)?,
-            timer: build(&timer, true)?,
+            handle: build(&handle, c"oxloop.Handle")?,
+            timer: build(&timer, c"oxloop.TimerHandle")?,
+            threadsafe: match hooks.threadsafe_handle(py)? {
+                Some(base) => Some(build(&base, c"oxloop.ThreadSafeHandle")?),
+                None => None,
+            },
         };
-        let _ = LAYOUT.set(layout);
+        // SAFETY: called once, by the module's initialisation, before anything that reads it.
+        unsafe { LAYOUT.set(layout) };
         Ok(())
     }
 }

@@ -19,8 +19,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use crate::event_loop::Loop;
-use crate::hooks::hooks;
-use crate::raw::{Ref, slot};
+use crate::raw::{Raised, Ref, slot};
 
 use layout::Layout;
 pub(crate) use layout::layout;
@@ -45,42 +44,40 @@ pub(crate) struct Tail {
 
 /// A handle of ours, borrowed for a call.
 #[derive(Clone, Copy)]
-pub(crate) struct HandleRef(*mut ffi::PyObject);
+pub(crate) struct HandleRef {
+    object: *mut ffi::PyObject,
+    tail: *mut Tail,
+}
 
 impl HandleRef {
     /// # Safety
-    /// `object` is an instance of one of our two handle types and alive.
+    /// `object` is an instance of one of our handle types and alive.
     #[inline]
     pub(crate) unsafe fn from_self(object: *mut ffi::PyObject) -> HandleRef {
-        HandleRef(object)
+        let layout = layout();
+        let class = layout.class_of(object).unwrap_or(&layout.handle);
+        // SAFETY: an instance of the class.
+        HandleRef { object, tail: unsafe { class.tail(object) } }
     }
 
     /// `None` if `object` is not a handle of ours.
     #[inline]
     pub(crate) fn of(object: &Ref) -> Option<HandleRef> {
-        let layout = layout();
-        let ours =
-            layout.handle.is_type_of(object.as_ptr()) || layout.timer.is_type_of(object.as_ptr());
-        ours.then_some(HandleRef(object.as_ptr()))
+        let object = object.as_ptr();
+        let class = layout().class_of(object)?;
+        // SAFETY: an instance of the class.
+        Some(HandleRef { object, tail: unsafe { class.tail(object) } })
     }
 
     #[inline]
     fn tail(self) -> *mut Tail {
-        let layout = layout();
-        // SAFETY: an instance of one of the two classes, by construction.
-        unsafe {
-            if layout.handle.is_type_of(self.0) {
-                layout.handle.tail(self.0)
-            } else {
-                layout.timer.tail(self.0)
-            }
-        }
+        self.tail
     }
 
     #[inline]
     fn slot(self, offset: isize) -> *mut *mut ffi::PyObject {
         // SAFETY: callers pass offsets of the layout.
-        unsafe { slot(self.0, offset) }
+        unsafe { slot(self.object, offset) }
     }
 
     #[inline]
@@ -103,6 +100,15 @@ impl HandleRef {
         unsafe {
             let value = *self.slot(offset);
             (!value.is_null()).then(|| Ref::from_borrowed(value))
+        }
+    }
+
+    /// The first inline argument, borrowed; null without one.
+    pub(crate) fn first_argument(self) -> *mut ffi::PyObject {
+        // SAFETY: the tail of a live handle.
+        unsafe {
+            let tail = &*self.tail();
+            if tail.count > 0 { tail.arguments[1] } else { std::ptr::null_mut() }
         }
     }
 
@@ -158,7 +164,7 @@ impl HandleRef {
             let _job = timer.map(|key| owner.engine().cancel_timer(key));
             if owner.is_debug() {
                 // SAFETY: a live object.
-                let this = unsafe { Bound::from_borrowed_ptr(py, self.0) };
+                let this = unsafe { Bound::from_borrowed_ptr(py, self.object) };
                 let repr: Ref = this.repr()?.into_any().into();
                 self.put(layout.repr, repr);
             }
@@ -170,7 +176,16 @@ impl HandleRef {
     }
 }
 
-/// Makes a handle, or a timer's if `when` is given.
+/// Which class a handle is of.
+pub(crate) enum HandleKind {
+    Soon,
+    /// Made by `call_soon_threadsafe`: of its own class from 3.14 on.
+    ThreadSafe,
+    /// With `when`, as Python sees it.
+    Timer(Ref),
+}
+
+/// Makes a handle.
 #[inline]
 pub(crate) fn new_handle(
     py: Python<'_>,
@@ -178,15 +193,20 @@ pub(crate) fn new_handle(
     callback: *mut ffi::PyObject,
     arguments: &[*mut ffi::PyObject],
     context: Ref,
-    when: Option<Ref>,
-) -> PyResult<Ref> {
+    kind: HandleKind,
+) -> Result<Ref, Raised> {
     let layout = layout();
-    let class = if when.is_some() { &layout.timer } else { &layout.handle };
+    let (class, when) = match kind {
+        HandleKind::Soon => (&layout.handle, None),
+        HandleKind::ThreadSafe => (layout.threadsafe.as_ref().unwrap_or(&layout.handle), None),
+        HandleKind::Timer(when) => (&layout.timer, Some(when)),
+    };
     let overflow = if arguments.len() > INLINE { Some(tuple_of(py, arguments)?) } else { None };
     // SAFETY: a new instance with empty slots, tracked only when it is filled.
     unsafe {
-        let object = types::allocate(py, class)?;
-        let handle = HandleRef(object.as_ptr());
+        let object = class.allocate(py)?;
+        let tail: *mut Tail = class.tail(object.as_ptr());
+        let handle = HandleRef { object: object.as_ptr(), tail };
         let fill = |offset: isize, value: *mut ffi::PyObject| *handle.slot(offset) = value;
         fill(layout.callback, new_reference(callback));
         fill(layout.r#loop, new_reference(owner));
@@ -194,13 +214,13 @@ pub(crate) fn new_handle(
         fill(layout.cancelled, new_reference(ffi::Py_False()));
         fill(layout.traceback, new_reference(ffi::Py_None()));
         fill(layout.repr, new_reference(ffi::Py_None()));
+        let is_timer = when.is_some();
         if let Some(when) = when {
             fill(layout.when, when.into_ptr());
             fill(layout.scheduled, new_reference(ffi::Py_True()));
         }
-        let tail: *mut Tail = class.tail(object.as_ptr());
         (*tail).count = 0;
-        (*tail).threadsafe = false;
+        (*tail).threadsafe = !is_timer && !std::ptr::eq(class, &raw const layout.handle);
         (*tail).runner = 0;
         (*tail).timer = None;
         match overflow {
@@ -214,16 +234,6 @@ pub(crate) fn new_handle(
         }
         ffi::PyObject_GC_Track(object.as_ptr().cast());
         Ok(object)
-    }
-}
-
-/// Marks a handle as made by `call_soon_threadsafe`.
-pub(crate) fn make_threadsafe(handle: &Ref) {
-    if hooks().threadsafe_handles
-        && let Some(handle) = HandleRef::of(handle)
-    {
-        // SAFETY: the tail of a live handle.
-        unsafe { (*handle.tail()).threadsafe = true }
     }
 }
 

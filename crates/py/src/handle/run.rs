@@ -7,26 +7,27 @@ use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use super::{HandleRef, INLINE, layout, new_handle};
+use super::{HandleKind, HandleRef, INLINE, layout, new_handle};
 use crate::event_loop::Loop;
 use crate::hooks::hooks;
 use crate::host::Job;
-use crate::raw::{Ref, enter_context};
+use crate::raw::{Raised, Ref, call_in, enter_context};
 
 /// Runs a job. Errors of callbacks go to the loop's exception handler; only SystemExit and
 /// KeyboardInterrupt come out, and errors of the exception handler itself.
 #[inline]
-pub(crate) fn run_job(py: Python<'_>, owner: &Bound<'_, Loop>, job: Job) -> PyResult<()> {
+pub(crate) fn run_job(py: Python<'_>, owner: &Bound<'_, Loop>, job: Job) -> Result<(), Raised> {
     if let Some(context) = &job.context {
         return run_bare(py, owner, &job, context);
     }
     match HandleRef::of(&job.target) {
         Some(handle) => handle.run(py, owner),
-        None => run_foreign(py, &job.target),
+        None => Ok(run_foreign(py, &job.target)?),
     }
 }
 
 /// Runs a handle as asyncio does in debug mode: known to the loop as the current one, and timed.
+#[cold]
 pub(crate) fn debug_run(py: Python<'_>, owner: &Bound<'_, Loop>, handle: &Ref) -> PyResult<()> {
     hooks().get(py, "run_in_debug_mode")?.call1((owner, handle.bind(py)))?;
     Ok(())
@@ -34,22 +35,38 @@ pub(crate) fn debug_run(py: Python<'_>, owner: &Bound<'_, Loop>, handle: &Ref) -
 
 /// A C Task's step: no handle was made, for nobody could have seen it.
 #[inline]
-fn run_bare(py: Python<'_>, owner: &Bound<'_, Loop>, job: &Job, context: &Ref) -> PyResult<()> {
-    let result = enter_context(py, context, || {
-        let (argument, count) = match &job.argument {
-            Some(argument) => (argument.as_ptr(), 1),
-            None => (std::ptr::null_mut(), 0),
-        };
-        let arguments = [std::ptr::null_mut(), argument];
-        call(py, job.target.as_ptr(), &arguments[1..], count)
-    });
-    let Err(error) = result else { return Ok(()) };
+fn run_bare(
+    py: Python<'_>,
+    owner: &Bound<'_, Loop>,
+    job: &Job,
+    context: &Ref,
+) -> Result<(), Raised> {
+    let argument = job.argument.as_ref().map_or(std::ptr::null_mut(), Ref::as_ptr);
+    let arguments = [std::ptr::null_mut(), argument];
+    let count = usize::from(job.argument.is_some());
+    // SAFETY: the job holds them all, and the place before the arguments is ours.
+    let result = unsafe { call_in(context.as_ptr(), job.target.as_ptr(), &arguments[1], count) };
+    match result {
+        Ok(()) => Ok(()),
+        Err(raised) => Ok(bare_failed(py, owner, job, context, raised)?),
+    }
+}
+
+#[cold]
+fn bare_failed(
+    py: Python<'_>,
+    owner: &Bound<'_, Loop>,
+    job: &Job,
+    context: &Ref,
+    raised: Raised,
+) -> PyResult<()> {
+    let error = PyErr::from(raised);
     if is_exit(py, &error) {
         return Err(error);
     }
     let arguments: Vec<_> = job.argument.iter().map(Ref::as_ptr).collect();
-    let context = context.clone_ref(py);
-    let handle = new_handle(py, owner.as_ptr(), job.target.as_ptr(), &arguments, context, None)?;
+    let (context, target) = (context.clone_ref(py), job.target.as_ptr());
+    let handle = new_handle(py, owner.as_ptr(), target, &arguments, context, HandleKind::Soon)?;
     report(py, owner, &handle, error)
 }
 
@@ -63,8 +80,17 @@ fn run_foreign(py: Python<'_>, handle: &Ref) -> PyResult<()> {
 }
 
 impl HandleRef {
+    /// `_run`, as debug mode and others call it.
+    pub(super) fn py_run(py: Python<'_>, this: HandleRef) -> Result<(), Raised> {
+        let owner = this.read(layout().r#loop);
+        match owner.map(|owner| owner.bind(py).clone().cast_into::<Loop>()) {
+            Some(Ok(owner)) => this.run(py, &owner),
+            _ => Ok(()),
+        }
+    }
+
     #[inline]
-    fn run(self, py: Python<'_>, owner: &Bound<'_, Loop>) -> PyResult<()> {
+    fn run(self, py: Python<'_>, owner: &Bound<'_, Loop>) -> Result<(), Raised> {
         if self.is_cancelled() {
             return Ok(());
         }
@@ -74,79 +100,83 @@ impl HandleRef {
         else {
             return Ok(());
         };
-        if layout.timer.is_type_of(self.0) {
-            // SAFETY: a slot of the base, holding True or False.
-            unsafe {
-                let old = std::ptr::replace(self.slot(layout.scheduled), ffi::Py_False());
-                ffi::Py_INCREF(ffi::Py_False());
-                ffi::Py_XDECREF(old);
-            }
+        if layout.timer.is_type_of(self.object) {
+            self.put(layout.scheduled, pyo3::types::PyBool::new(py, false).to_owned().into());
         }
-        self.begin();
-        let result = enter_context(py, &context, || self.call(py, &callback));
-        self.end();
-        let Err(error) = result else { return Ok(()) };
+        // SAFETY: the tail of a live handle.
+        let threadsafe = unsafe { (*self.tail()).threadsafe };
+        if threadsafe {
+            self.begin();
+        }
+        let result = self.call(py, &callback, &context);
+        if threadsafe {
+            self.end();
+        }
+        match result {
+            Ok(()) => Ok(()),
+            Err(raised) => Ok(self.failed(py, owner, raised)?),
+        }
+    }
+
+    #[cold]
+    fn failed(self, py: Python<'_>, owner: &Bound<'_, Loop>, raised: Raised) -> PyResult<()> {
+        let error = PyErr::from(raised);
         if is_exit(py, &error) {
             return Err(error);
         }
         // SAFETY: the handle is alive: the job holds it.
-        let this = unsafe { Ref::from_borrowed(self.0) };
+        let this = unsafe { Ref::from_borrowed(self.object) };
         report(py, owner, &this, error)
     }
 
     #[inline]
-    fn call(self, py: Python<'_>, callback: &Ref) -> PyResult<()> {
-        // SAFETY: the tail of a live handle. The arguments are held for the call, since the
-        // callback may cancel its own handle.
+    fn call(self, py: Python<'_>, callback: &Ref, context: &Ref) -> Result<(), Raised> {
+        // SAFETY: the tail and a slot of a live handle. The arguments are held for the call, since
+        // the callback may cancel its own handle.
         unsafe {
-            if (*self.slot(layout().args)).is_null() {
-                let tail = self.tail();
-                let count = usize::from((*tail).count);
-                let mut arguments = [std::ptr::null_mut(); INLINE + 1];
-                for (at, place) in arguments.iter_mut().enumerate().skip(1).take(count) {
-                    *place = (*tail).arguments[at];
-                    ffi::Py_INCREF(*place);
-                }
-                let result = call(py, callback.as_ptr(), &arguments[1..], count);
-                for &argument in &arguments[1..=count] {
-                    ffi::Py_DECREF(argument);
-                }
-                return result;
+            if !(*self.slot(layout().args)).is_null() {
+                return self.call_with_tuple(py, callback, context);
             }
+            let tail = self.tail();
+            let count = usize::from((*tail).count);
+            let mut arguments = [std::ptr::null_mut(); INLINE + 1];
+            for at in 1..=count.min(INLINE) {
+                arguments[at] = (*tail).arguments[at];
+                ffi::Py_INCREF(arguments[at]);
+            }
+            let result = call_in(context.as_ptr(), callback.as_ptr(), &arguments[1], count);
+            for &argument in &arguments[1..=count.min(INLINE)] {
+                ffi::Py_DECREF(argument);
+            }
+            result
         }
+    }
+
+    #[cold]
+    fn call_with_tuple(self, py: Python<'_>, callback: &Ref, context: &Ref) -> Result<(), Raised> {
         let Some(args) = self.args(py)? else { return Ok(()) };
-        // SAFETY: a callable and, if the type check of the call agrees, a tuple.
-        unsafe {
-            let result = if ffi::PyTuple_Check(args.as_ptr()) != 0 {
-                ffi::PyObject_Call(callback.as_ptr(), args.as_ptr(), std::ptr::null_mut())
-            } else {
+        enter_context(py, context, || {
+            // SAFETY: live objects; a tuple is made of whatever was assigned.
+            unsafe {
                 let tuple = Ref::from_owned(py, ffi::PySequence_Tuple(args.as_ptr()))?;
-                ffi::PyObject_Call(callback.as_ptr(), tuple.as_ptr(), std::ptr::null_mut())
-            };
-            Ref::from_owned(py, result).map(drop)
-        }
+                let keywords = std::ptr::null_mut();
+                let result = ffi::PyObject_Call(callback.as_ptr(), tuple.as_ptr(), keywords);
+                Ref::from_owned(py, result).map(drop)
+            }
+        })?;
+        Ok(())
     }
 
     fn begin(self) {
         // SAFETY: the tail of a live handle.
-        unsafe {
-            let tail = self.tail();
-            if (*tail).threadsafe {
-                (*tail).runner = ffi::PyThread_get_thread_ident();
-            }
-        }
+        unsafe { (*self.tail()).runner = ffi::PyThread_get_thread_ident() }
     }
 
     fn end(self) {
         // SAFETY: the tail of a live handle.
-        unsafe {
-            let tail = self.tail();
-            if (*tail).threadsafe {
-                (*tail).runner = 0;
-                drop(FINISHED.lock().unwrap_or_else(PoisonError::into_inner));
-                FINISHED_SIGNAL.notify_all();
-            }
-        }
+        unsafe { (*self.tail()).runner = 0 };
+        drop(FINISHED.lock().unwrap_or_else(PoisonError::into_inner));
+        FINISHED_SIGNAL.notify_all();
     }
 
     /// Waits until no other thread runs this handle's callback, where asyncio does so (3.14).
@@ -179,26 +209,6 @@ impl SendGuard {
     fn wait(self) {
         let waited = FINISHED_SIGNAL.wait_timeout(self.0, Duration::from_millis(100));
         drop(waited);
-    }
-}
-
-/// Calls with `count` arguments of a slice that has a place to spare before it.
-#[inline]
-fn call(
-    py: Python<'_>,
-    callable: *mut ffi::PyObject,
-    arguments: &[*mut ffi::PyObject],
-    count: usize,
-) -> PyResult<()> {
-    // SAFETY: alive for the call; the place before the slice belongs to the caller's array.
-    unsafe {
-        let result = ffi::PyObject_Vectorcall(
-            callable,
-            arguments.as_ptr(),
-            count | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET,
-            std::ptr::null_mut(),
-        );
-        Ref::from_owned(py, result).map(drop)
     }
 }
 

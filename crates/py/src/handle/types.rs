@@ -1,6 +1,5 @@
 //! The two handle types: slots, attributes, and a list of free instances.
 
-use std::cell::RefCell;
 use std::ffi::{c_int, c_void};
 
 use pyo3::Borrowed;
@@ -13,8 +12,7 @@ use crate::raw::{Class, ClassSpec, Ref, getset, leak_table, method};
 
 /// Makes both types.
 pub(crate) fn init(py: Python<'_>, hooks: &Hooks) -> PyResult<()> {
-    Layout::make(py, hooks, |base, timer| {
-        let name = if timer { c"oxloop.TimerHandle" } else { c"oxloop.Handle" };
+    Layout::make(py, hooks, |base, name| {
         Class::build(base, ClassSpec { name, tail_size: size_of::<Tail>(), slots: slots() })
     })
 }
@@ -23,6 +21,7 @@ fn slots() -> Vec<ffi::PyType_Slot> {
     let methods = vec![
         method!(noargs c"cancel", HandleRef, cancel),
         method!(noargs c"cancelled", HandleRef, cancelled),
+        method!(noargs c"_run", HandleRef, HandleRef::py_run),
     ];
     let attributes = vec![getset!(c"_args", HandleRef, get_args, set_args)];
     let slot = |slot: c_int, pfunc: *mut c_void| ffi::PyType_Slot { slot, pfunc };
@@ -59,37 +58,9 @@ fn set_args(
     Ok(())
 }
 
-thread_local! {
-    /// Memory of handles that are gone, for the next ones: a loop makes and drops one for every
-    /// callback. Of the thread's own, so that nothing has to guard it.
-    static FREE: RefCell<Vec<*mut ffi::PyObject>> = const { RefCell::new(Vec::new()) };
-}
-
-/// More than a busy loop has in flight.
-const FREE_AT_MOST: usize = 2048;
-
-/// A new handle with empty slots and an uninitialised tail, not tracked yet.
-///
-/// # Safety
-/// The caller fills every slot that it does not want null, and the tail, before it tracks it.
-pub(super) unsafe fn allocate(py: Python<'_>, class: &Class) -> PyResult<Ref> {
-    if std::ptr::eq(class, &raw const layout().handle)
-        && let Some(object) = FREE.with_borrow_mut(Vec::pop)
-    {
-        // SAFETY: memory of an instance of this very type, its slots emptied by `dealloc`.
-        return unsafe { Ref::from_owned(py, ffi::PyObject_Init(object, class.as_ptr())) };
-    }
-    // SAFETY: allocates zeroed memory and tracks it, which is undone until it is filled.
-    unsafe {
-        let object = Ref::from_owned(py, ffi::PyType_GenericAlloc(class.as_ptr(), 0))?;
-        ffi::PyObject_GC_UnTrack(object.as_ptr().cast());
-        Ok(object)
-    }
-}
-
 fn class_of(object: *mut ffi::PyObject) -> &'static Class {
     let layout = layout();
-    if layout.handle.is_type_of(object) { &layout.handle } else { &layout.timer }
+    layout.class_of(object).unwrap_or(&layout.handle)
 }
 
 unsafe extern "C" fn traverse(
@@ -130,23 +101,6 @@ unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
             ffi::PyObject_ClearWeakRefs(object);
         }
         clear(object);
-        let keep = layout().handle.is_type_of(object) && keep_memory(object);
-        if !keep {
-            ffi::PyObject_GC_Del(object.cast());
-        }
-        ffi::Py_DECREF(ty.cast());
+        class_of(object).free(object);
     }
-}
-
-/// False if the memory has to be freed: there is enough, or the thread is ending.
-fn keep_memory(object: *mut ffi::PyObject) -> bool {
-    FREE.try_with(|free| {
-        let Ok(mut free) = free.try_borrow_mut() else { return false };
-        let room = free.len() < FREE_AT_MOST && free.try_reserve(1).is_ok();
-        if room {
-            free.push(object);
-        }
-        room
-    })
-    .unwrap_or(false)
 }

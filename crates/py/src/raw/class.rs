@@ -4,6 +4,7 @@
 //! interpreter knows. Ours begins with it and continues with a tail of our own. The offsets of the
 //! base's slots are read from its member descriptors.
 
+use std::cell::UnsafeCell;
 use std::ffi::{CStr, c_int, c_uint, c_void};
 use std::ptr::NonNull;
 
@@ -11,6 +12,8 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyMappingProxy, PyTuple, PyType};
+
+use super::{Raised, Ref};
 
 /// A heap type with a tail.
 #[derive(Debug)]
@@ -20,11 +23,17 @@ pub(crate) struct Class {
     tail: usize,
     /// Offsets of the base's slots that hold references.
     slots: Vec<isize>,
+    /// Memory of instances that are gone, for the next ones.
+    free: UnsafeCell<Vec<*mut ffi::PyObject>>,
 }
+
+/// How many instances' memory a class keeps at most: more than a busy loop has in flight.
+const FREE_AT_MOST: usize = 2048;
 
 // SAFETY: a type object that lives as long as the process; see `Class::build`.
 unsafe impl Send for Class {}
-// SAFETY: as above; the fields do not change.
+// SAFETY: as above; the free list is touched by attached threads only, and the module declares
+// that it needs the GIL.
 unsafe impl Sync for Class {}
 
 /// What a class is made of.
@@ -58,7 +67,7 @@ impl Class {
         // point to is static or leaked by `install`.
         let object = unsafe { ffi::PyType_FromSpecWithBases(&mut definition, bases.as_ptr()) };
         let ty = NonNull::new(object.cast()).ok_or_else(|| PyErr::fetch(py))?;
-        Ok(Class { ty, tail, slots: reference_slots(base)? })
+        Ok(Class { ty, tail, slots: reference_slots(base)?, free: UnsafeCell::default() })
     }
 
     pub(crate) fn as_ptr(&self) -> *mut ffi::PyTypeObject {
@@ -69,6 +78,42 @@ impl Class {
         // SAFETY: a live type object.
         unsafe {
             Bound::from_borrowed_ptr(py, self.ty.as_ptr().cast()).cast_into_unchecked::<PyType>()
+        }
+    }
+
+    /// A new instance with empty slots and an unspecified tail, not tracked by the collector.
+    ///
+    /// # Safety
+    /// The caller writes the tail before anybody sees the instance, then tracks it.
+    #[inline]
+    pub(crate) unsafe fn allocate(&self, _py: Python<'_>) -> Result<Ref, Raised> {
+        // SAFETY: the list is touched by attached threads only, and not while Python runs; what is
+        // on it is memory of this very type, its slots emptied.
+        unsafe {
+            if let Some(object) = (*self.free.get()).pop() {
+                return Ref::from_call(ffi::PyObject_Init(object, self.as_ptr()));
+            }
+            let object = Ref::from_call(ffi::PyType_GenericAlloc(self.as_ptr(), 0))?;
+            ffi::PyObject_GC_UnTrack(object.as_ptr().cast());
+            Ok(object)
+        }
+    }
+
+    /// Takes back the memory of an instance whose last reference is gone.
+    ///
+    /// # Safety
+    /// For the end of `tp_dealloc`: untracked, slots and tail emptied.
+    #[inline]
+    pub(crate) unsafe fn free(&self, object: *mut ffi::PyObject) {
+        // SAFETY: by contract; the list as in `allocate`. An instance refers to its type.
+        unsafe {
+            let free = &mut *self.free.get();
+            if free.len() < FREE_AT_MOST && free.try_reserve(1).is_ok() {
+                free.push(object);
+            } else {
+                ffi::PyObject_GC_Del(object.cast());
+            }
+            ffi::Py_DECREF(self.as_ptr().cast());
         }
     }
 

@@ -8,11 +8,13 @@ use pyo3::exceptions::PySystemError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use super::Restore;
+
 /// Runs the body of a C function that returns an object: null with an exception set if it fails
 /// or panics. For functions that the interpreter calls, with the thread attached.
 #[inline]
-pub(crate) fn entry(
-    body: impl FnOnce(Python<'_>) -> PyResult<*mut ffi::PyObject>,
+pub(crate) fn entry<E: Restore>(
+    body: impl FnOnce(Python<'_>) -> Result<*mut ffi::PyObject, E>,
 ) -> *mut ffi::PyObject {
     guarded(body).unwrap_or(std::ptr::null_mut())
 }
@@ -23,14 +25,14 @@ pub(crate) fn entry_status(body: impl FnOnce(Python<'_>) -> PyResult<()>) -> c_i
 }
 
 #[inline]
-fn guarded<T>(body: impl FnOnce(Python<'_>) -> PyResult<T>) -> Option<T> {
+fn guarded<T, E: Restore>(body: impl FnOnce(Python<'_>) -> Result<T, E>) -> Option<T> {
     // SAFETY: only functions that the interpreter calls come here, and it calls attached.
     let py = unsafe { Python::assume_attached() };
     // What a panic leaves behind is Cells and one RefCell, all of them still valid.
     match catch_unwind(AssertUnwindSafe(|| body(py))) {
         Ok(Ok(value)) => Some(value),
         Ok(Err(error)) => {
-            error.restore(py);
+            error.restore_to(py);
             None
         }
         Err(panic) => {

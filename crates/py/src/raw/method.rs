@@ -155,7 +155,7 @@ macro_rules! method {
             $crate::raw::entry(|py| {
                 // SAFETY: the descriptor has checked the type of `self`.
                 let this = unsafe { <$this>::from_self(slf) };
-                Ok($crate::raw::Output::into_raw($function(py, this)?, py))
+                $function(py, this).map(|value| $crate::raw::Output::into_raw(value, py))
             })
         }
         pyo3::ffi::PyMethodDef {
@@ -175,7 +175,7 @@ macro_rules! method {
                 let this = unsafe { <$this>::from_self(slf) };
                 // SAFETY: the caller holds the argument for the call.
                 let argument = unsafe { pyo3::Borrowed::from_ptr(py, argument) };
-                Ok($crate::raw::Output::into_raw($function(py, this, argument)?, py))
+                $function(py, this, argument).map(|value| $crate::raw::Output::into_raw(value, py))
             })
         }
         pyo3::ffi::PyMethodDef {
@@ -197,7 +197,7 @@ macro_rules! method {
                 let this = unsafe { <$this>::from_self(slf) };
                 // SAFETY: the flags below ask for exactly these arguments.
                 let arguments = unsafe { $crate::raw::Arguments::new(values, count, keywords) };
-                Ok($crate::raw::Output::into_raw($function(py, this, arguments)?, py))
+                $function(py, this, arguments).map(|value| $crate::raw::Output::into_raw(value, py))
             })
         }
         pyo3::ffi::PyMethodDef {
@@ -240,7 +240,7 @@ macro_rules! getset {
             $crate::raw::entry(|py| {
                 // SAFETY: the descriptor has checked the type of `self`.
                 let this = unsafe { <$this>::from_self(slf) };
-                Ok($crate::raw::Output::into_raw($get(py, this)?, py))
+                $get(py, this).map(|value| $crate::raw::Output::into_raw(value, py))
             })
         }
         pyo3::ffi::PyGetSetDef {

@@ -8,12 +8,16 @@ mod buffer;
 mod class;
 mod context;
 mod entry;
+mod global;
 mod method;
+mod raised;
 mod reference;
 
 pub(crate) use buffer::View;
 pub(crate) use class::{Class, ClassSpec, slot, slot_offset};
-pub(crate) use context::{copy_context, enter_context};
+pub(crate) use context::{call_in, copy_context, enter_context};
 pub(crate) use entry::{entry, entry_status};
+pub(crate) use global::Global;
 pub(crate) use method::{Arguments, Output, getset, install, leak_table, method};
+pub(crate) use raised::{Raised, Restore};
 pub(crate) use reference::{Ref, Slot};

@@ -6,6 +6,8 @@ use std::ptr::NonNull;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use super::Raised;
+
 /// An owned reference to a Python object.
 ///
 /// Like `Py<PyAny>`, but it counts at once and without asking whether the thread is attached.
@@ -29,6 +31,15 @@ impl Ref {
     #[inline]
     pub(crate) unsafe fn from_owned(py: Python<'_>, pointer: *mut ffi::PyObject) -> PyResult<Ref> {
         NonNull::new(pointer).map(Ref).ok_or_else(|| PyErr::fetch(py))
+    }
+
+    /// As [`Ref::from_owned`], leaving the exception where it is.
+    ///
+    /// # Safety
+    /// As for [`Ref::from_owned`].
+    #[inline(always)]
+    pub(crate) unsafe fn from_call(pointer: *mut ffi::PyObject) -> Result<Ref, Raised> {
+        NonNull::new(pointer).map(Ref).ok_or(Raised)
     }
 
     /// A new reference to a borrowed object.
@@ -120,6 +131,15 @@ impl Slot {
 
     pub(crate) fn is_some(&self) -> bool {
         !self.as_ptr().is_null()
+    }
+
+    /// Shows the reference to the collector.
+    pub(crate) fn visit<E>(&self, visit: impl FnOnce(&Ref) -> Result<(), E>) -> Result<(), E> {
+        // SAFETY: the collector changes nothing while it looks.
+        match unsafe { &*self.0.as_ptr() } {
+            Some(reference) => visit(reference),
+            None => Ok(()),
+        }
     }
 
     /// Null if empty; borrowed.

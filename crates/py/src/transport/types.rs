@@ -2,36 +2,32 @@
 
 use std::ffi::{c_int, c_void};
 use std::mem::offset_of;
-use std::sync::OnceLock;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::{Tail, Transport};
 use crate::hooks::{Hooks, hooks};
-use crate::raw::{Class, ClassSpec, entry, getset, leak_table, method, slot_offset};
+use crate::raw::{Class, ClassSpec, Global, entry, getset, leak_table, method, slot_offset};
 
-static CLASS: OnceLock<Class> = OnceLock::new();
-static EXTRA: OnceLock<(isize, isize)> = OnceLock::new();
+static CLASS: Global<Class> = Global::new();
+static BASE_SLOTS: Global<(isize, isize)> = Global::new();
 
 /// The type. The module's initialisation has made it.
-#[inline]
+#[inline(always)]
 pub(super) fn class() -> &'static Class {
-    match CLASS.get() {
-        Some(class) => class,
-        None => unreachable!("the module is initialised before anything of it is called"),
-    }
+    CLASS.get()
 }
 
 /// Offsets of the base's slots `_extra` and `_loop`.
 pub(super) fn base_slots() -> (isize, isize) {
-    EXTRA.get().copied().unwrap_or_default()
+    *BASE_SLOTS.get()
 }
 
 /// Makes the type, `_oxloop.StreamTransport`.
 pub(crate) fn init(py: Python<'_>, hooks: &Hooks) -> PyResult<()> {
     let base = hooks.base_class(py, "FlowControlMixin")?;
-    let _ = EXTRA.set((slot_offset(&base, "_extra")?, slot_offset(&base, "_loop")?));
+    let base_slots = (slot_offset(&base, "_extra")?, slot_offset(&base, "_loop")?);
     // SAFETY: a type object; as in Class::build.
     let base_size = unsafe { (*base.as_type_ptr()).tp_basicsize } as usize;
     let tail = base_size.next_multiple_of(align_of::<usize>());
@@ -40,11 +36,16 @@ pub(crate) fn init(py: Python<'_>, hooks: &Hooks) -> PyResult<()> {
         tail_size: size_of::<Tail>(),
         slots: slots(tail as ffi::Py_ssize_t),
     };
-    let class = CLASS.get_or_init_checked(Class::build(&base, spec)?);
+    let built = Class::build(&base, spec)?;
+    // SAFETY: called once, by the module's initialisation, before anything that reads them.
+    unsafe {
+        BASE_SLOTS.set(base_slots);
+        CLASS.set(built);
+    }
     let constants = hooks.get(py, "STREAM_TRANSPORT_CONSTANTS")?;
     for item in constants.call_method0("items")?.try_iter()? {
         let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = item?.extract()?;
-        class.bind(py).setattr(name.extract::<String>()?, value)?;
+        class().bind(py).setattr(name.extract::<String>()?, value)?;
     }
     Ok(())
 }
@@ -52,16 +53,6 @@ pub(crate) fn init(py: Python<'_>, hooks: &Hooks) -> PyResult<()> {
 /// The type object, for the module.
 pub(crate) fn type_object(py: Python<'_>) -> Bound<'_, pyo3::types::PyType> {
     class().bind(py)
-}
-
-trait GetOrInit {
-    fn get_or_init_checked(&self, class: Class) -> &Class;
-}
-
-impl GetOrInit for OnceLock<Class> {
-    fn get_or_init_checked(&self, class: Class) -> &Class {
-        self.get_or_init(|| class)
-    }
 }
 
 fn slots(tail: ffi::Py_ssize_t) -> Vec<ffi::PyType_Slot> {
@@ -142,7 +133,7 @@ fn dict_attribute() -> ffi::PyGetSetDef {
 }
 
 unsafe extern "C" fn repr(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    entry(|py| {
+    entry::<PyErr>(|py| {
         // SAFETY: borrowed for the call.
         let this = unsafe { Bound::from_borrowed_ptr(py, object) };
         Ok(hooks().get(py, "transport_repr")?.call1((this,))?.into_ptr())
@@ -173,7 +164,7 @@ unsafe extern "C" fn clear(object: *mut ffi::PyObject) -> c_int {
 }
 
 unsafe extern "C" fn finalize(object: *mut ffi::PyObject) {
-    entry(|py| {
+    entry::<PyErr>(|py| {
         // An exception may be set while objects die.
         let pending = PyErr::take(py);
         // SAFETY: alive until its finalizer is over.

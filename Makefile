@@ -1,0 +1,80 @@
+# Everything this project does is a target here; `make help` lists them. What is made goes into
+# .venv and target; nothing outside this folder changes but the caches of cargo, pip and uv.
+#
+#   PYTHON   the interpreter .venv is made with (the first CPython >= 3.11 on PATH)
+#   PROFILE  the cargo profile of the extension in .venv: release, or ci (links in less time)
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+MAKEFLAGS += --no-builtin-rules
+
+OLD_ENOUGH := import ensurepip, sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14 python3.15; do \
+	$$p -c '$(OLD_ENOUGH)' 2>/dev/null && { echo $$p; break; }; done)
+PROFILE ?= release
+
+VENV := .venv
+BIN := $(VENV)/bin
+TOOLS_READY := $(VENV)/.tools
+
+# cargo check and clippy meet the interpreter the wheel is built for.
+export PYO3_PYTHON := $(abspath $(BIN)/python)
+
+.PHONY: help run build test test-all fmt lint test-rust test-python conformance bench docs clean
+
+help: ## list the targets
+	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build ## run the example programs on oxloop and on asyncio, side by side
+	$(BIN)/python examples/side_by_side.py
+
+build: $(TOOLS_READY) ## build the extension and install it into .venv (PROFILE=ci links faster)
+	@$(BIN)/python tools/install.py $(VENV) --profile $(PROFILE)
+
+test: lint test-rust test-python conformance ## all checks on one interpreter
+
+test-all: $(TOOLS_READY) ## Python tests and conformance on every interpreter there is
+	$(BIN)/python tools/everywhere.py
+
+fmt: $(TOOLS_READY) ## format the Rust and the Python, mend what ruff can mend
+	cargo fmt --all
+	$(BIN)/ruff check --quiet --fix-only .
+	$(BIN)/ruff format .
+
+lint: docs build ## formats, arrows between the crates, clippy, ruff, the stub against the module
+	cargo fmt --all --check
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/python tools/check_arrows.py
+	cargo clippy --workspace --all-targets -- -D warnings
+	$(BIN)/python -m mypy.stubtest oxloop._oxloop --allowlist tools/stubtest-allowlist.txt
+
+test-rust: $(TOOLS_READY) ## the engine's tests, which need no Python
+	if cargo nextest --version >/dev/null 2>&1; then \
+		cargo nextest run --workspace && cargo test --quiet --workspace --doc; \
+	else cargo test --quiet --workspace; fi
+
+test-python: build ## the tests of the tools and the contract tests
+	$(BIN)/python -m pytest tools tests
+
+conformance: build ## CPython's own asyncio tests, when ../shared/conformance is there
+	$(BIN)/python tools/conformance.py
+
+bench: build ## measure against other loops
+	$(BIN)/python bench/run.py
+
+docs: $(TOOLS_READY) ## links and Python examples in the documentation
+	$(BIN)/python tools/check_docs.py
+
+clean: ## remove everything that was made
+	rm -rf $(VENV) target .pytest_cache .ruff_cache .mypy_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(TOOLS_READY): pyproject.toml
+	@[[ -n "$(PYTHON)" ]] || { echo "no CPython >= 3.11 with venv found; say make PYTHON=..." >&2; exit 1; }
+	[[ -x $(BIN)/python ]] || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --upgrade --group dev
+	@touch $@

@@ -1,0 +1,199 @@
+"""Shared fixtures. Every contract test runs once on asyncio and once on oxloop.
+
+asyncio is the reference: a wrong expectation fails there. Where asyncio itself is known to be
+wrong, `@pytest.mark.asyncio_wrong("reason")` turns its run into a strict expected failure.
+"""
+
+import asyncio
+import contextlib
+import faulthandler
+import gc
+import importlib
+import signal
+import socket
+import sys
+
+import pytest
+from support import FULL, ErrorLog, HangGuard, Recorder, open_fds, spin
+
+KINDS = ("asyncio", "oxloop")
+GUARD_SECONDS = 300 if FULL else 30
+
+
+def pytest_addoption(parser):
+    parser.addoption("--loop", choices=KINDS, help="run on this event loop only")
+
+
+def pytest_configure(config):
+    for line in (
+        "asyncio_wrong(reason, since=None, until=None, strict=True): asyncio fails this test "
+        "(on versions >= since and < until); oxloop must pass it",
+        "oxloop_only: about oxloop itself, there is nothing to compare with",
+    ):
+        config.addinivalue_line("markers", line)
+    for name in ("PytestUnraisableExceptionWarning", "PytestUnhandledThreadExceptionWarning"):
+        config.addinivalue_line("filterwarnings", f"error::pytest.{name}")
+
+
+def kind_of(item):
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    return params.get("loop_kind") or ("oxloop" if item.get_closest_marker("oxloop_only") else None)
+
+
+def is_wanted(item, only):
+    kind = kind_of(item)
+    if kind == "asyncio" and item.get_closest_marker("oxloop_only"):
+        return False
+    return only is None or kind in (None, only)
+
+
+def known_failure(mark):
+    """The xfail mark that an `asyncio_wrong` mark stands for, or None on other versions."""
+    since, until = mark.kwargs.get("since"), mark.kwargs.get("until")
+    if (since and sys.version_info < since) or (until and sys.version_info >= until):
+        return None
+    strict = mark.kwargs.get("strict", True)
+    return pytest.mark.xfail(reason=f"asyncio: {mark.args[0]}", strict=strict)
+
+
+def pytest_collection_modifyitems(config, items):
+    only = config.getoption("--loop")
+    wanted = [item for item in items if is_wanted(item, only)]
+    config.hook.pytest_deselected(items=[item for item in items if not is_wanted(item, only)])
+    items[:] = wanted
+    for item in items:
+        if kind_of(item) == "asyncio":
+            for mark in item.iter_markers("asyncio_wrong"):
+                xfail = known_failure(mark)
+                if xfail:
+                    item.add_marker(xfail)
+
+
+def pytest_collection_finish(session):
+    """Leave what exists before the first test out of the many collections that follow."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(params=KINDS)
+def loop_kind(request):
+    return request.param
+
+
+@pytest.fixture
+def loop_module(loop_kind):
+    """The module under test; a failing import of oxloop fails the test, it never skips it."""
+    return importlib.import_module(loop_kind)
+
+
+@pytest.fixture
+def loop_factory(loop_module):
+    return loop_module.new_event_loop
+
+
+@pytest.fixture
+def loop_class(loop_module):
+    """The class a program subclasses to extend the loop."""
+    return getattr(loop_module, "SelectorEventLoop", None) or loop_module.EventLoop
+
+
+@pytest.fixture(autouse=True)
+def hang_guard():
+    """A test that hangs fails instead; the interpreter dies only if even Python is stuck."""
+
+    def expire(signum, frame):
+        raise HangGuard(f"still running after {GUARD_SECONDS} s")
+
+    before = signal.signal(signal.SIGALRM, expire)
+    signal.setitimer(signal.ITIMER_REAL, GUARD_SECONDS, 5)
+    faulthandler.dump_traceback_later(GUARD_SECONDS + 30, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def errors():
+    """What reached the loop's exception handler; `errors.take()` says it was expected."""
+    return ErrorLog()
+
+
+@pytest.fixture
+def no_leaked_fds():
+    gc.collect()
+    before = open_fds()
+    yield
+    gc.collect()
+    leaked = {fd: name for fd, name in open_fds().items() if fd > 2 and before.get(fd) != name}
+    assert not leaked
+
+
+@pytest.fixture
+def loop(no_leaked_fds, loop_factory, errors):
+    """A fresh loop, closed at the end; nothing may reach its exception handler unnoticed."""
+    loop = loop_factory()
+    loop.set_exception_handler(errors)
+    yield loop
+    if not loop.is_closed():
+        spin(loop)
+        loop.close()
+    gc.collect()
+    contexts = errors.take()
+    assert not contexts, "unexpected calls of the exception handler"
+
+
+@pytest.fixture
+def run(loop):
+    """Run a coroutine to its end; the hang guard watches."""
+    return loop.run_until_complete
+
+
+@pytest.fixture
+def cleanup():
+    """A list of sockets, files, transports or servers that are closed after the test."""
+    things = []
+    yield things
+    for thing in reversed(things):
+        thing.close()
+
+
+@pytest.fixture
+def connect(loop):
+    """Make a transport over one end of a socket pair: `transport, protocol, peer = connect()`."""
+    made = []
+
+    def connect(factory=Recorder, *, sndbuf=None):
+        ours, peer = socket.socketpair()
+        if sndbuf:
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, sndbuf)
+        peer.setblocking(False)
+        opening = loop.create_connection(factory, sock=ours)
+        transport, protocol = loop.run_until_complete(opening)
+        made.append((transport, peer))
+        return transport, protocol, peer
+
+    yield connect
+    for transport, peer in made:
+        with contextlib.suppress(AttributeError):  # asyncio's after a flushed close
+            transport.abort()
+        peer.close()
+    spin(loop)
+    made.clear()
+
+
+@pytest.fixture
+def listener(cleanup):
+    """A plain listening socket on loopback, and its address."""
+    sock = socket.create_server(("127.0.0.1", 0))
+    sock.setblocking(False)
+    cleanup.append(sock)
+    return sock
+
+
+@pytest.fixture
+def current_loop(loop):
+    """The loop also as the thread's current loop, for code that asks for it outside a run."""
+    asyncio.set_event_loop(loop)
+    yield loop
+    asyncio.set_event_loop(None)

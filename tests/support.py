@@ -1,0 +1,186 @@
+"""What the tests share: recording protocols, waiting, and scripts run in a child interpreter."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+FULL = os.environ.get("OXLOOP_FULL") == "1"
+
+
+def since(*version):
+    return pytest.mark.skipif(sys.version_info < version, reason=f"new in Python {version}")
+
+
+def until(*version):
+    return pytest.mark.skipif(sys.version_info >= version, reason=f"gone in Python {version}")
+
+
+class HangGuard(SystemExit):
+    """Ends a hanging test. A SystemExit, because a loop must let it out of any callback."""
+
+
+class Boom(Exception):
+    """Raised on purpose."""
+
+
+class ErrorLog:
+    """An exception handler that remembers."""
+
+    def __init__(self):
+        self.contexts = []
+
+    def __call__(self, loop, context):
+        self.contexts.append(context)
+
+    def take(self):
+        contexts, self.contexts = self.contexts, []
+        return contexts
+
+    def take_one(self, exception=Boom):
+        (context,) = self.take()
+        assert isinstance(context["exception"], exception)
+        return context
+
+
+def open_fds():
+    """The open descriptors and what they point to."""
+    found = {}
+    for name in os.listdir("/dev/fd"):
+        try:
+            found[int(name)] = os.readlink(f"/dev/fd/{name}")
+        except OSError:
+            pass  # the descriptor of the listing itself
+    return found
+
+
+def spin(loop, turns=5):
+    """Let the loop make some turns without waiting for anything."""
+    for _ in range(turns):
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+
+
+async def eventually(predicate):
+    """Wait until the predicate holds; the hang guard ends what never comes."""
+    while not predicate():
+        await asyncio.sleep(0.001)
+
+
+async def recv_exactly(loop, sock, size):
+    data = bytearray()
+    while len(data) < size:
+        chunk = await loop.sock_recv(sock, 65536)
+        if not chunk:
+            break
+        data += chunk
+    return bytes(data)
+
+
+async def recv_all(loop, sock):
+    """Everything the peer sends until its EOF."""
+    return await recv_exactly(loop, sock, float("inf"))
+
+
+class Recorder(asyncio.Protocol):
+    """Writes down every callback; `hooks` run inside the callback of that name."""
+
+    def __init__(self, **hooks):
+        self.hooks = hooks
+        self.calls = []
+        self.data = bytearray()
+        self.transport = None
+        self.lost_with = "not lost"
+        self.lost = asyncio.get_running_loop().create_future()
+
+    def note(self, name, *args):
+        self.calls.append(name)
+        hook = self.hooks.get(name)
+        return hook(*args) if hook else None
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self.note("connection_made", transport)
+
+    def data_received(self, data):
+        assert type(data) is bytes
+        self.data += data
+        self.note("data_received", data)
+
+    def eof_received(self):
+        return self.note("eof_received")
+
+    def pause_writing(self):
+        self.note("pause_writing")
+
+    def resume_writing(self):
+        self.note("resume_writing")
+
+    def connection_lost(self, exc):
+        self.lost_with = exc
+        if not self.lost.done():
+            self.lost.set_result(None)
+        self.note("connection_lost", exc)
+
+    def until_data(self, size):
+        return eventually(lambda: len(self.data) >= size)
+
+    def until_called(self, name):
+        return eventually(lambda: name in self.calls)
+
+
+def hooked(**hooks):
+    """A protocol factory whose callbacks also do something."""
+    return lambda: Recorder(**hooks)
+
+
+def raising(exc=Boom):
+    """A callback that raises, whatever it is called with."""
+
+    def callback(*args):
+        raise exc("on purpose")
+
+    return callback
+
+
+def raising_once(exc=Boom):
+    """A callback that raises the first time only."""
+    left = [exc("on purpose")]
+
+    def callback(*args):
+        if left:
+            raise left.pop()
+
+    return callback
+
+
+def child_command(loop_kind, source):
+    """The command that runs `source` in a fresh interpreter with `new_event_loop` defined."""
+    prelude = f"import asyncio\nfrom {loop_kind} import new_event_loop\n"
+    return [sys.executable, "-c", prelude + textwrap.dedent(source)]
+
+
+def run_child(loop_kind, source, **options):
+    """Run a script in a child interpreter and return the completed process."""
+    return subprocess.run(
+        child_command(loop_kind, source), capture_output=True, text=True, timeout=30, **options
+    )
+
+
+def interrupt_child(command, signum=signal.SIGINT, **options):
+    """Start a script that prints a line and goes idle, signal it, and return (status, stderr)."""
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    ) as child:
+        try:
+            child.stdout.readline()
+            child.send_signal(signum)
+            _, stderr = child.communicate(timeout=30)
+        except BaseException:
+            child.kill()
+            raise
+    return child.returncode, stderr

@@ -1,0 +1,220 @@
+"""create_connection: addresses, fallbacks, errors, and nothing left open when cancelled."""
+
+import asyncio
+import socket
+
+import pytest
+from support import Boom, Recorder, raising, since, spin
+
+
+@pytest.fixture
+def closed_port(cleanup):
+    """An address nobody listens on."""
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    cleanup.append(sock)
+    return sock.getsockname()
+
+
+def resolving_to(loop, *addresses):
+    """Let the loop resolve every name to these addresses."""
+
+    async def getaddrinfo(host, port, **kwargs):
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses]
+
+    loop.getaddrinfo = getaddrinfo
+
+
+async def dial(loop, host, port, **options):
+    transport, _ = await loop.create_connection(Recorder, host, port, **options)
+    peername = transport.get_extra_info("peername")
+    transport.abort()
+    await asyncio.sleep(0)
+    return peername
+
+
+def test_refused(loop, run, closed_port):
+    with pytest.raises(ConnectionRefusedError):
+        run(dial(loop, *closed_port))
+
+
+def test_the_next_address_is_tried(loop, run, listener, closed_port):
+    resolving_to(loop, closed_port, listener.getsockname())
+    assert run(dial(loop, "oxloop.invalid", 1)) == listener.getsockname()
+
+
+@pytest.mark.parametrize("options", [{"happy_eyeballs_delay": 0.25}, {"interleave": 1}])
+def test_happy_eyeballs(loop, run, listener, closed_port, options):
+    resolving_to(loop, closed_port, listener.getsockname())
+    assert run(dial(loop, "oxloop.invalid", 1, **options)) == listener.getsockname()
+    spin(loop)
+
+
+def test_all_refused_names_every_error(loop, run, closed_port, cleanup):
+    other = socket.socket()
+    other.bind(("127.0.0.2", 0))
+    cleanup.append(other)
+    resolving_to(loop, closed_port, other.getsockname())
+    with pytest.raises(OSError, match="Multiple exceptions"):
+        run(dial(loop, "oxloop.invalid", 1))
+
+
+@since(3, 12)
+def test_all_errors(loop, run, closed_port):
+    resolving_to(loop, closed_port, closed_port)
+    with pytest.raises(ExceptionGroup) as caught:
+        run(dial(loop, "oxloop.invalid", 1, all_errors=True))
+    assert [type(exc) for exc in caught.value.exceptions] == [ConnectionRefusedError] * 2
+
+
+def test_local_address(loop, run, listener):
+    async def main():
+        transport, _ = await loop.create_connection(
+            Recorder, *listener.getsockname(), local_addr=("127.0.0.2", 0)
+        )
+        name = transport.get_extra_info("sockname")
+        transport.abort()
+        await asyncio.sleep(0)
+        return name
+
+    assert run(main())[0] == "127.0.0.2"
+
+
+def test_a_name_that_resolves_to_nothing(loop, run):
+    resolving_to(loop)
+    with pytest.raises(OSError, match="empty list"):
+        run(dial(loop, "oxloop.invalid", 1))
+
+
+def test_a_null_character_in_the_host(loop, run):
+    with pytest.raises(ValueError):
+        run(dial(loop, "127.0.0.1\0.invalid", 1))
+
+
+def test_an_own_socket(loop, run, listener):
+    sock = socket.create_connection(listener.getsockname())
+    transport, _ = run(loop.create_connection(Recorder, sock=sock))
+    assert transport.get_extra_info("socket").fileno() == sock.fileno()
+    assert sock.gettimeout() == 0
+    transport.abort()
+
+
+def test_contradicting_arguments_are_refused(loop, run, cleanup):
+    sock = socket.socket()
+    udp = socket.socket(type=socket.SOCK_DGRAM)
+    cleanup.extend((sock, udp))
+    for args, options in (
+        ((), {}),
+        (("127.0.0.1", 1), {"sock": sock}),
+        ((), {"sock": udp}),
+        (("127.0.0.1", 1), {"server_hostname": "x"}),
+        (("127.0.0.1", 1), {"ssl_handshake_timeout": 1}),
+        ((), {"ssl": True}),
+    ):
+        with pytest.raises(ValueError):
+            run(loop.create_connection(Recorder, *args, **options))
+
+
+def test_a_raising_factory(loop, run, listener):
+    with pytest.raises(Boom):
+        run(loop.create_connection(raising(), *listener.getsockname()))
+    spin(loop)
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_cancelled_at_any_moment_leaves_no_descriptor(loop, run, listener, turns):
+    async def main():
+        task = loop.create_task(loop.create_connection(Recorder, *listener.getsockname()))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        try:
+            transport, _ = await task
+            transport.abort()
+        except asyncio.CancelledError:
+            pass
+        await asyncio.sleep(0.001)
+
+    run(main())
+    spin(loop)
+
+
+def test_a_timeout_leaves_no_descriptor(loop, run, cleanup):
+    """A listener whose queue is full does not answer; the caller gives up."""
+    full = socket.create_server(("127.0.0.1", 0), backlog=0)
+    fillers = [socket.socket() for _ in range(4)]
+    cleanup.extend((full, *fillers))
+    for filler in fillers:
+        filler.setblocking(False)
+        filler.connect_ex(full.getsockname())
+
+    async def main():
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(dial(loop, *full.getsockname()), 0.02)
+
+    run(main())
+    spin(loop)
+
+
+def test_connect_accepted_socket(loop, run, listener):
+    with socket.create_connection(listener.getsockname()) as client:
+        accepted, _ = listener.accept()
+        transport, protocol = run(loop.connect_accepted_socket(Recorder, accepted))
+        client.send(b"hello")
+        run(protocol.until_data(5))
+        transport.close()
+        run(protocol.lost)
+
+
+def test_connect_accepted_socket_refuses_datagrams(loop, run):
+    with socket.socket(type=socket.SOCK_DGRAM) as udp, pytest.raises(ValueError):
+        run(loop.connect_accepted_socket(Recorder, udp))
+
+
+@pytest.mark.parametrize("kind", ["native", "fallback"])
+def test_sendfile_over_a_transport(loop, connect, run, tmp_path, kind):
+    from support import recv_exactly
+
+    path = tmp_path / "file"
+    data = bytes(range(256)) * 2000
+    path.write_bytes(data)
+    transport, _, peer = connect()
+
+    async def main():
+        with open(path, "rb") as file:
+            source = file if kind == "native" else Unmappable(file)
+            sending = loop.create_task(loop.sendfile(transport, source, 100, 400_000))
+            received = await recv_exactly(loop, peer, 400_000)
+            assert await sending == 400_000
+            assert file.tell() == 400_100
+        transport.write(b"after")
+        return received + await recv_exactly(loop, peer, 5)
+
+    assert run(main()) == data[100:400_100] + b"after"
+
+
+class Unmappable:
+    """A file without a descriptor: the loop must read and send it itself."""
+
+    def __init__(self, file):
+        self.read, self.seek, self.tell, self.mode = file.read, file.seek, file.tell, file.mode
+        self.readinto = file.readinto
+
+
+def test_write_during_sendfile_is_refused(loop, connect, run, tmp_path):
+    from support import recv_exactly
+
+    path = tmp_path / "file"
+    path.write_bytes(bytes(1 << 21))
+    transport, _, peer = connect()
+
+    async def main():
+        with open(path, "rb") as file:
+            sending = loop.create_task(loop.sendfile(transport, file))
+            await asyncio.sleep(0.001)
+            with pytest.raises(RuntimeError, match="sendfile is in progress"):
+                transport.write(b"x")
+            await recv_exactly(loop, peer, 1 << 21)
+            await sending
+
+    run(main())

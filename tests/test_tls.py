@@ -1,0 +1,307 @@
+"""TLS over transports: data, flow control, closing, what the transport tells."""
+
+import asyncio
+import socket
+import ssl
+import threading
+
+import pytest
+from support import Boom, Recorder, eventually, hooked, raising, spin
+from tls_support import client_context, server_context, start_peer
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def tls_pair(loop):
+    """Two ends of one TLS connection, both on the loop: `client, server = tls_pair()`."""
+    made = []
+
+    def tls_pair(client_factory=Recorder, server_factory=Recorder):
+        async def open_both():
+            ours, theirs = socket.socketpair()
+            accepting = loop.create_task(
+                loop.connect_accepted_socket(server_factory, theirs, ssl=server_context())
+            )
+            connecting = loop.create_connection(
+                client_factory, sock=ours, ssl=client_context(), server_hostname="localhost"
+            )
+            (_, client), (_, server) = await asyncio.gather(connecting, accepting)
+            return client, server
+
+        pair = loop.run_until_complete(open_both())
+        made.extend(pair)
+        return pair
+
+    yield tls_pair
+    for protocol in made:
+        protocol.transport.abort()
+    spin(loop)
+
+
+def test_data_both_ways(tls_pair, run):
+    client, server = tls_pair()
+    client.transport.write(b"ping")
+    run(server.until_data(4))
+    server.transport.write(b"pong")
+    run(client.until_data(4))
+    assert (client.data, server.data) == (b"pong", b"ping")
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_big_data(tls_pair, run, kind):
+    client, server = tls_pair()
+    data = bytes(range(256)) * (MIB // 256)
+    client.transport.write(kind(data))
+    client.transport.close()
+    run(server.lost)
+    assert server.data == data
+    assert server.calls[-2:] == ["eof_received", "connection_lost"]
+    assert server.lost_with is None
+
+
+def test_many_small_writes(tls_pair, run):
+    client, server = tls_pair()
+    for number in range(2000):
+        client.transport.write(b"%d," % number)
+    client.transport.writelines([b"the", b"", b"end"])
+    client.transport.close()
+    run(server.lost)
+    assert server.data == b"".join(b"%d," % n for n in range(2000)) + b"theend"
+
+
+def test_a_bytearray_changed_after_the_write(tls_pair, run):
+    client, server = tls_pair()
+    data = bytearray(b"x" * MIB)
+    client.transport.write(data)
+    data[:] = b"y" * MIB
+    client.transport.write(data)
+    client.transport.close()
+    run(server.lost)
+    assert server.data == b"x" * MIB + b"y" * MIB
+
+
+def test_order_of_the_callbacks(tls_pair, run):
+    client, server = tls_pair()
+    client.transport.write(b"x")
+    client.transport.close()
+    run(asyncio.gather(client.lost, server.lost))
+    assert server.calls == ["connection_made", "data_received", "eof_received", "connection_lost"]
+    assert client.calls[0] == "connection_made" and client.calls[-1] == "connection_lost"
+    assert client.calls.count("connection_lost") == 1
+
+
+@pytest.mark.parametrize("method", ["close", "abort"])
+def test_connection_lost_never_comes_inside_close_or_abort(loop, tls_pair, run, method):
+    client, server = tls_pair()
+    getattr(client.transport, method)()
+    assert "connection_lost" not in client.calls
+    assert client.transport.is_closing()
+    getattr(client.transport, method)()
+    run(asyncio.gather(client.lost, server.lost))
+    spin(loop)
+    assert client.calls.count("connection_lost") == 1
+    assert client.lost_with is None
+
+
+def test_abort_drops_what_is_not_sent(tls_pair, run):
+    client, server = tls_pair()
+    server.transport.pause_reading()
+    client.transport.write(bytes(4 * MIB))
+    client.transport.abort()
+    run(client.lost)
+    server.transport.resume_reading()
+    run(server.lost)
+    assert len(server.data) < 4 * MIB
+
+
+def test_pause_and_resume_reading(loop, tls_pair, run):
+    client, server = tls_pair()
+    assert server.transport.is_reading()
+    server.transport.pause_reading()
+    assert not server.transport.is_reading()
+    client.transport.write(b"x")
+    run(asyncio.sleep(0.01))
+    assert server.data == b""
+    server.transport.resume_reading()
+    run(server.until_data(1))
+
+
+def write_until_paused(client):
+    """Write blocks of 1 MiB until the transport asks to pause; how much was written."""
+    written = 0
+    while "pause_writing" not in client.calls:
+        assert written < 64 * MIB, "never asked to pause"
+        client.transport.write(bytes(MIB))
+        written += MIB
+    return written
+
+
+def test_flow_control(tls_pair, run):
+    client, server = tls_pair()
+    server.transport.pause_reading()
+    written = write_until_paused(client)
+    assert client.transport.get_write_buffer_size() > 0
+    server.transport.resume_reading()
+    run(client.until_called("resume_writing"))
+    run(server.until_data(written))
+    assert client.calls.count("pause_writing") == client.calls.count("resume_writing")
+
+
+def test_write_buffer_limits(tls_pair):
+    client, _ = tls_pair()
+    client.transport.set_write_buffer_limits(high=1024, low=256)
+    assert client.transport.get_write_buffer_limits() == (256, 1024)
+    with pytest.raises(ValueError):
+        client.transport.set_write_buffer_limits(high=1, low=2)
+
+
+def test_close_inside_pause_writing(tls_pair, run):
+    client, server = tls_pair(hooked(pause_writing=lambda: client.transport.close()))
+    written = write_until_paused(client)
+    run(asyncio.wait_for(asyncio.gather(client.lost, server.lost), 2))
+    assert len(server.data) == written
+
+
+def test_there_is_no_half_close(tls_pair):
+    client, _ = tls_pair()
+    assert client.transport.can_write_eof() is False
+    with pytest.raises(NotImplementedError):
+        client.transport.write_eof()
+
+
+def test_eof_received_cannot_keep_it_open(tls_pair, run, caplog):
+    client, server = tls_pair(server_factory=hooked(eof_received=lambda: True))
+    client.transport.close()
+    run(asyncio.gather(client.lost, server.lost))
+    assert "has no effect when using ssl" in caplog.text
+
+
+def test_writes_after_close_are_dropped(tls_pair, run):
+    client, server = tls_pair()
+    client.transport.close()
+    client.transport.write(b"late")
+    run(asyncio.gather(client.lost, server.lost))
+    client.transport.write(b"later")
+    assert server.data == b""
+
+
+@pytest.mark.parametrize("data", ["text", None, 5])
+def test_other_types_are_refused(tls_pair, data):
+    client, _ = tls_pair()
+    with pytest.raises(TypeError):
+        client.transport.write(data)
+
+
+def test_extra_info(tls_pair):
+    client, server = tls_pair()
+    info = client.transport.get_extra_info
+    assert isinstance(info("ssl_object"), ssl.SSLObject)
+    assert isinstance(info("sslcontext"), ssl.SSLContext)
+    assert info("cipher") == info("ssl_object").cipher()
+    assert ("commonName", "localhost") in info("peercert")["subject"][0]
+    assert info("compression") is None
+    assert info("socket").fileno() >= 0
+    assert info("sockname") is not None and info("peername") is not None
+    assert info("nothing", 5) == 5
+    assert not server.transport.get_extra_info("peercert")
+    assert server.transport.get_extra_info("ssl_object").server_side
+
+
+def test_set_protocol(tls_pair, run):
+    async def new_recorder():
+        return Recorder()
+
+    client, server = tls_pair()
+    second = run(new_recorder())
+    server.transport.set_protocol(second)
+    assert server.transport.get_protocol() is second
+    client.transport.write(b"x")
+    run(second.until_data(1))
+    assert server.data == b""
+
+
+# ── exceptions in the protocol ───────────────────────────────────────────────────────────────
+
+
+def test_exception_in_data_received(tls_pair, run, errors):
+    client, server = tls_pair(server_factory=hooked(data_received=raising()))
+    client.transport.write(b"x")
+    run(asyncio.gather(client.lost, server.lost))
+    assert isinstance(errors.take()[0]["exception"], Boom)
+    assert isinstance(server.lost_with, Boom)
+
+
+def test_exception_in_connection_lost(loop, tls_pair, run, errors):
+    client, server = tls_pair(hooked(connection_lost=raising()))
+    client.transport.close()
+    run(asyncio.gather(client.lost, server.lost))
+    spin(loop)
+    errors.take_one()
+
+
+# ── buffered protocols ───────────────────────────────────────────────────────────────────────
+
+
+class Buffered(asyncio.BufferedProtocol):
+    def __init__(self, buffer):
+        self.buffer = buffer
+        self.data = bytearray()
+        self.lost = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def get_buffer(self, sizehint):
+        return self.buffer
+
+    def buffer_updated(self, nbytes):
+        self.data += self.buffer[:nbytes]
+
+    def connection_lost(self, exc):
+        self.lost.set_result(None)
+
+
+def receive_many_records(loop, make_buffer):
+    """Let 200 records queue up while reading is paused, then take them all."""
+    sent, go_on = threading.Event(), threading.Event()
+
+    def talk(tls):
+        for number in range(200):
+            tls.sendall(b"%09d," % number)
+        sent.set()
+        go_on.wait(20)
+        tls.unwrap()
+
+    peer, ours = start_peer(talk)
+
+    async def main():
+        transport, protocol = await loop.create_connection(
+            lambda: Buffered(make_buffer()),
+            sock=ours,
+            ssl=client_context(),
+            server_hostname="localhost",
+        )
+        transport.pause_reading()
+        await eventually(sent.is_set)
+        await asyncio.sleep(0.01)
+        transport.resume_reading()
+        go_on.set()
+        await protocol.lost
+        return bytes(protocol.data)
+
+    received = loop.run_until_complete(main())
+    peer.join()
+    return received
+
+
+RECORDS = b"".join(b"%09d," % number for number in range(200))
+
+
+def test_a_buffered_protocol_with_a_memoryview(loop):
+    assert receive_many_records(loop, lambda: memoryview(bytearray(65536))) == RECORDS
+
+
+@pytest.mark.asyncio_wrong("all but the first record go to a copy of a bytearray")
+def test_a_buffered_protocol_with_a_bytearray(loop):
+    assert receive_many_records(loop, lambda: bytearray(65536)) == RECORDS

@@ -1,0 +1,78 @@
+"""Build the extension for the interpreter of an environment and install it there.
+
+The environment gets a wheel, not a link to the sources: what is tested is what is shipped. maturin
+and uv are those of the environment this script runs in. A digest of the sources left in the
+environment tells when there is nothing to do. All interpreters share one target folder: cargo
+then compiles the crates that know no Python once, and the others quickly.
+"""
+
+import argparse
+import hashlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+
+
+def sources() -> Iterator[Path]:
+    """Every file a wheel is made of."""
+    yield from (ROOT / name for name in ("Cargo.toml", "Cargo.lock", "pyproject.toml"))
+    for pattern in ("crates/*/Cargo.toml", "crates/*/build.rs", "crates/*/src/**/*.rs"):
+        yield from sorted(ROOT.glob(pattern))
+    for path in sorted((ROOT / "python").rglob("*")):
+        if path.suffix in (".py", ".pyi", ".typed"):
+            yield path
+
+
+def digest(profile: str) -> str:
+    """Names the content of the wheel that would be built."""
+    state = hashlib.sha256(profile.encode())
+    for path in sources():
+        content = path.read_bytes()
+        state.update(f"\n{path.relative_to(ROOT)} {len(content)}\n".encode() + content)
+    return state.hexdigest()
+
+
+def build(env: Path, profile: str) -> Path:
+    """The wheel for the interpreter in `env`."""
+    wheels = ROOT / "target" / "wheels" / env.name
+    shutil.rmtree(wheels, ignore_errors=True)
+    command = [BIN / "maturin", "build", "--profile", profile]
+    # A wheel for this machine alone needs no audit.
+    command += ["--auditwheel", "skip", "--compatibility", "linux"]
+    command += ["--interpreter", env / "bin" / "python", "--out", wheels]
+    subprocess.run(command, cwd=ROOT, check=True)
+    (wheel,) = wheels.glob("*.whl")
+    return wheel
+
+
+def install(env: Path, profile: str) -> None:
+    """Make `env` have the oxloop of these sources; raise CalledProcessError if that fails."""
+    wanted, mark = digest(profile), env / ".oxloop"
+    if mark.exists() and mark.read_text() == wanted:
+        print(f"oxloop in {env.name} is up to date")
+        return
+    mark.unlink(missing_ok=True)
+    wheel = build(env, profile)
+    command = [BIN / "uv", "pip", "install", "--quiet", "--python", env / "bin" / "python"]
+    subprocess.run([*command, "--no-deps", "--reinstall", wheel], cwd=ROOT, check=True)
+    mark.write_text(wanted)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("env", type=Path, help="folder of the virtual environment")
+    parser.add_argument("--profile", default="release", help="cargo profile")
+    args = parser.parse_args()
+    try:
+        install(args.env.absolute(), args.profile)
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"{Path(error.cmd[0]).name} failed")
+
+
+if __name__ == "__main__":
+    main()
