@@ -1,7 +1,8 @@
 """Shared fixtures. Every contract test runs once on asyncio and once on oxloop.
 
 asyncio is the reference: a wrong expectation fails there. Where asyncio itself is known to be
-wrong, `@pytest.mark.asyncio_wrong("reason")` turns its run into a strict expected failure.
+wrong, `@pytest.mark.asyncio_wrong("reason")` turns its run into a strict expected failure; what
+point releases repair is `strict=False`, and what oxloop inherits from them `inherited=True`.
 """
 
 import asyncio
@@ -26,8 +27,8 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     for line in (
-        "asyncio_wrong(reason, since=None, until=None, strict=True): asyncio fails this test "
-        "(on versions >= since and < until); oxloop must pass it",
+        "asyncio_wrong(reason, since, until, strict=True, inherited=False): asyncio fails this "
+        "test (on versions >= since and < until); oxloop must pass it unless it inherits the code",
         "oxloop_only: about oxloop itself, there is nothing to compare with",
     ):
         config.addinivalue_line("markers", line)
@@ -47,13 +48,11 @@ def is_wanted(item, only):
     return only is None or kind in (None, only)
 
 
-def known_failure(mark):
-    """The xfail mark that an `asyncio_wrong` mark stands for, or None on other versions."""
-    since, until = mark.kwargs.get("since"), mark.kwargs.get("until")
-    if (since and sys.version_info < since) or (until and sys.version_info >= until):
+def known_failure(kind, reason, since=(), until=(9,), strict=True, inherited=False):
+    """The xfail mark that an `asyncio_wrong` mark stands for, or None."""
+    if (kind == "oxloop" and not inherited) or not since <= sys.version_info < until:
         return None
-    strict = mark.kwargs.get("strict", True)
-    return pytest.mark.xfail(reason=f"asyncio: {mark.args[0]}", strict=strict)
+    return pytest.mark.xfail(reason=f"asyncio: {reason}", strict=strict and not inherited)
 
 
 def pytest_collection_modifyitems(config, items):
@@ -62,11 +61,9 @@ def pytest_collection_modifyitems(config, items):
     config.hook.pytest_deselected(items=[item for item in items if not is_wanted(item, only)])
     items[:] = wanted
     for item in items:
-        if kind_of(item) == "asyncio":
-            for mark in item.iter_markers("asyncio_wrong"):
-                xfail = known_failure(mark)
-                if xfail:
-                    item.add_marker(xfail)
+        for mark in item.iter_markers("asyncio_wrong"):
+            if xfail := known_failure(kind_of(item), *mark.args, **mark.kwargs):
+                item.add_marker(xfail)
 
 
 def pytest_collection_finish(session):

@@ -167,7 +167,7 @@ def child_command(loop_kind, source):
 def run_child(loop_kind, source, **options):
     """Run a script in a child interpreter and return the completed process."""
     return subprocess.run(
-        child_command(loop_kind, source), capture_output=True, text=True, timeout=30, **options
+        child_command(loop_kind, source), capture_output=True, text=True, timeout=25, **options
     )
 
 
@@ -179,7 +179,7 @@ def interrupt_child(command, signum=signal.SIGINT, **options):
         try:
             child.stdout.readline()
             child.send_signal(signum)
-            _, stderr = child.communicate(timeout=30)
+            _, stderr = child.communicate(timeout=15)
         except BaseException:
             child.kill()
             raise

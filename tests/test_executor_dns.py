@@ -94,7 +94,7 @@ def test_shutdown_refuses_new_jobs(loop, run):
 
 
 @since(3, 12)
-@pytest.mark.asyncio_wrong("it waits for the threads all the same", until=(3, 13), strict=False)
+@pytest.mark.asyncio_wrong("it waits for the threads all the same", until=(3, 13), inherited=True)
 def test_shutdown_with_a_timeout(loop, run):
     go_on = threading.Event()
 

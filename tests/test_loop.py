@@ -167,7 +167,7 @@ def test_shutdown_asyncgens_closes_what_is_open(loop, run):
 
 
 RESET_BY_A_NESTED_RUN = pytest.mark.asyncio_wrong(
-    "the refused nested run resets the outer one", since=(3, 13), until=(3, 14), strict=False
+    "the refused nested run resets the outer one", since=(3, 13), until=(3, 14), inherited=True
 )
 
 

@@ -4,8 +4,13 @@ Behaves like ``python`` with the same words: ``sys.argv``, ``sys.path[0]``, ``__
 and tracebacks. The program needs no change: every loop that it asks asyncio for is oxloop's.
 """
 
+import builtins
+import io
+import os
 import runpy
 import sys
+import types
+import zipfile
 
 USAGE = "usage: python -m oxloop [script.py | -m module | -c code] [args ...]"
 
@@ -16,6 +21,7 @@ def main():
         print(USAGE, file=sys.stderr if not args else sys.stdout)
         sys.exit(2 if not args else 0)
     _install_everywhere()
+    _hide_own_frames()
     run, target, rest = _choose(args)
     sys.argv[:] = rest
     run(target)
@@ -42,14 +48,28 @@ def _install_everywhere():
 
 
 def _run_script(path):
-    sys.path[0] = _folder_of(path)
-    runpy.run_path(path, run_name="__main__")
+    if os.path.isdir(path) or zipfile.is_zipfile(path):
+        runpy.run_path(path, run_name="__main__")
+        return
+    full = os.path.abspath(path)
+    try:
+        with io.open_code(full) as file:
+            source = file.read()
+    except OSError as exc:
+        reason = f"[Errno {exc.errno}] {exc.strerror}"
+        print(f"{sys.executable}: can't open file {full!r}: {reason}", file=sys.stderr)
+        sys.exit(2)
+    sys.path[0] = os.path.dirname(os.path.realpath(path))
+    _run_as_main(source, full, file=full)
 
 
-def _folder_of(path):
-    import os
-
-    return os.path.dirname(os.path.realpath(path)) if os.path.isfile(path) else path
+def _run_as_main(source, filename, **attributes):
+    """Run the source as the module ``__main__``, as the interpreter would."""
+    module = types.ModuleType("__main__")
+    module.__builtins__ = builtins
+    vars(module).update({f"__{name}__": value for name, value in attributes.items()})
+    sys.modules["__main__"] = module
+    exec(compile(source, filename, "exec"), vars(module))
 
 
 def _run_module(name):
@@ -58,12 +78,20 @@ def _run_module(name):
 
 
 def _run_code(code):
-    import __main__
-
     sys.path[0] = ""
-    for name in [name for name in vars(__main__) if not name.startswith("__")]:
-        del vars(__main__)[name]
-    exec(compile(code, "<string>", "exec"), vars(__main__))
+    _run_as_main(code, "<string>")
+
+
+def _hide_own_frames():
+    """Let tracebacks begin where the program does."""
+    show = sys.excepthook
+
+    def excepthook(kind, exc, traceback):
+        while traceback and traceback.tb_frame.f_code.co_filename in (__file__, runpy.__file__):
+            traceback = traceback.tb_next
+        show(kind, exc.with_traceback(traceback), traceback)
+
+    sys.excepthook = excepthook
 
 
 main()

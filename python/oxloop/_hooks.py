@@ -119,6 +119,13 @@ TASK_STEP_TYPE, TASK_WAKEUP = _probe_tasks()
 # -- running callbacks -----------------------------------------------------------------------
 
 
+def has_own_call_at(loop):
+    """Whether the class' ``call_at()`` is oxloop's, not a subclass'."""
+    from . import _oxloop
+
+    return type(loop).call_at is _oxloop.Loop.call_at
+
+
 def is_handle_run_patched():
     """Whether somebody (a profiler, logfire) has replaced ``asyncio.Handle._run``."""
     return Handle._run is not original_handle_run

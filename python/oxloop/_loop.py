@@ -67,7 +67,11 @@ class EventLoop(_oxloop.Loop, SocketCalls, _hooks.SelectorEventLoop):
         """
         if threading.current_thread() is not threading.main_thread():
             return
-        mine = self._csock.fileno()
+        try:
+            mine = self._csock.fileno()
+        except OSError:
+            # Out of descriptors: signals end the wait by interrupting it, which mostly suffices.
+            return
         before = signal.set_wakeup_fd(mine, warn_on_full_buffer=False)
         if before == -1:
             self._owns_wakeup_fd = True

@@ -129,6 +129,13 @@ impl<H: Host> Engine<H> {
         };
     }
 
+    /// Shortens a wait to a look if something became ready since it was asked for.
+    pub fn reconsider(&self, wait: &mut Wait<H::Kernel>) {
+        if !self.ready.is_empty() || self.inbox.has_mail() {
+            wait.timeout = Some(Duration::ZERO);
+        }
+    }
+
     /// Takes back the [`Wait`] of [`Step::Wait`].
     pub fn waited(&mut self, wait: Wait<H::Kernel>) -> io::Result<()> {
         self.inbox.wake_up();

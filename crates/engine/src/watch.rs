@@ -13,8 +13,8 @@ use crate::step::{Direction, Step};
 pub(crate) struct Watch<H: Host> {
     pub(crate) reader: Option<H::Job>,
     pub(crate) writer: Option<H::Job>,
-    /// The jobs run once and are gone; see [`Engine::watch_once`].
-    once: bool,
+    /// Whose jobs run once and are gone; see [`Engine::watch_once`].
+    once: Interest,
     /// Events since a job ran that nobody waited for.
     idle: u8,
 }
@@ -29,13 +29,20 @@ impl<H: Host> Watch<H> {
     }
 
     fn new() -> Watch<H> {
-        Watch { reader: None, writer: None, once: false, idle: 0 }
+        Watch { reader: None, writer: None, once: Interest::NONE, idle: 0 }
     }
 
     fn side(&mut self, direction: Direction) -> &mut Option<H::Job> {
         match direction {
             Direction::Read => &mut self.reader,
             Direction::Write => &mut self.writer,
+        }
+    }
+
+    fn once(&mut self, direction: Direction) -> &mut bool {
+        match direction {
+            Direction::Read => &mut self.once.read,
+            Direction::Write => &mut self.once.write,
         }
     }
 }
@@ -62,6 +69,27 @@ impl<H: Host> Engine<H> {
         direction: Direction,
         job: H::Job,
     ) -> Result<Replaced<H::Job>, (io::Error, H::Job)> {
+        self.watch_for(fd, direction, job, false)
+    }
+
+    /// As [`Engine::watch`], for one event: then the job leaves. The registration stays a little
+    /// longer, since whoever waits for a socket once mostly waits again.
+    pub fn watch_once(
+        &mut self,
+        fd: Fd,
+        direction: Direction,
+        job: H::Job,
+    ) -> Result<Replaced<H::Job>, (io::Error, H::Job)> {
+        self.watch_for(fd, direction, job, true)
+    }
+
+    fn watch_for(
+        &mut self,
+        fd: Fd,
+        direction: Direction,
+        job: H::Job,
+        once: bool,
+    ) -> Result<Replaced<H::Job>, (io::Error, H::Job)> {
         let key = match self.reactor.key_of(fd) {
             Some(key)
                 if matches!(self.reactor.get(key), Some(Source { kind: Kind::Watch(_), .. })) =>
@@ -74,10 +102,14 @@ impl<H: Host> Engine<H> {
             },
         };
         let same = self.swap_side(key, direction, Some(job));
-        if let Some(watch) = self.watch_mut(key) {
-            watch.once = false;
+        let told = self.reactor.tell(key);
+        if told.is_ok()
+            && let Some(watch) = self.watch_mut(key)
+        {
+            *watch.once(direction) = once;
+            watch.idle = 0;
         }
-        match self.reactor.tell(key) {
+        match told {
             Ok(false) => Ok(Replaced { same, stale: None }),
             Ok(true) => {
                 let stale = self.swap_side(key, opposite(direction), None);
@@ -94,27 +126,11 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// As [`Engine::watch`], for one event: then the job leaves. The registration stays a little
-    /// longer, since whoever waits for a socket once mostly waits again.
-    pub fn watch_once(
-        &mut self,
-        fd: Fd,
-        direction: Direction,
-        job: H::Job,
-    ) -> Result<Replaced<H::Job>, (io::Error, H::Job)> {
-        let replaced = self.watch(fd, direction, job)?;
-        if let Some(watch) = self.reactor.key_of(fd).and_then(|key| self.watch_mut(key)) {
-            watch.once = true;
-            watch.idle = 0;
-        }
-        Ok(replaced)
-    }
-
     /// A watched descriptor is ready.
     pub(crate) fn watch_ready(&mut self, key: Key, direction: Direction) -> Option<Step<H>> {
         let watch = self.watch_mut(key)?;
         if watch.side(direction).is_some() {
-            if !watch.once {
+            if !*watch.once(direction) {
                 return Some(Step::Watch(key, direction));
             }
             watch.idle = 0;

@@ -4,6 +4,7 @@
 //! that owns a number's registration. A source that lost its number to a newer one (its file was
 //! closed behind its back and the number used again) never talks to the poller again.
 
+mod numbers;
 mod source;
 
 use std::io;
@@ -17,6 +18,8 @@ use crate::slots::{Key, Slots};
 
 pub(crate) use source::{Kind, Source};
 
+use numbers::Numbers;
+
 /// Whose descriptor a number is, as far as the loop knows.
 #[derive(Debug)]
 pub enum Owner<'e, H: Host> {
@@ -29,7 +32,7 @@ pub enum Owner<'e, H: Host> {
 pub(crate) struct Reactor<H: Host> {
     kernel: Arc<H::Kernel>,
     sources: Slots<Source<H>>,
-    by_fd: Vec<Option<Key>>,
+    by_fd: Numbers,
     /// Sources removed since the last wait: their events may still be in the batch.
     removed: usize,
     haunted: bool,
@@ -37,12 +40,12 @@ pub(crate) struct Reactor<H: Host> {
 
 impl<H: Host> Reactor<H> {
     pub(crate) fn new(kernel: Arc<H::Kernel>) -> Reactor<H> {
-        let (sources, by_fd) = (Slots::default(), Vec::new());
+        let (sources, by_fd) = (Slots::default(), Numbers::default());
         Reactor { kernel, sources, by_fd, removed: 0, haunted: false }
     }
 
     pub(crate) fn key_of(&self, fd: Fd) -> Option<Key> {
-        let key = (*self.by_fd.get(fd.raw() as usize)?)?;
+        let key = self.by_fd.get(fd)?;
         self.sources.get(key).map(|_| key)
     }
 
@@ -60,32 +63,29 @@ impl<H: Host> Reactor<H> {
 
     /// Makes `kind` the owner of the number; the poller is not told yet.
     pub(crate) fn insert(&mut self, fd: Fd, kind: Kind<H>) -> Result<Key, Kind<H>> {
-        let place = fd.raw() as usize;
         if let Some(old) = self.key_of(fd)
             && self.sources.get(old).is_some_and(Source::is_idle_watch)
         {
             // Left behind by a file that is closed.
             self.remove(old);
         }
-        if place >= self.by_fd.len() {
-            if self.by_fd.try_reserve(place + 1 - self.by_fd.len()).is_err() {
-                return Err(kind);
-            }
-            self.by_fd.resize(place + 1, None);
-        }
         let source = Source { fd, armed: Interest::NONE, kind };
         let key = self.sources.insert(source).map_err(|source| source.kind)?;
-        self.by_fd[place] = Some(key);
-        Ok(key)
+        if self.by_fd.set(fd, key).is_ok() {
+            return Ok(key);
+        }
+        match self.sources.remove(key) {
+            Some(source) => Err(source.kind),
+            None => unreachable!("the source was inserted above"),
+        }
     }
 
     /// Takes a source out and its registration away.
     pub(crate) fn remove(&mut self, key: Key) -> Option<Source<H>> {
         let source = self.sources.remove(key)?;
         self.removed += 1;
-        let place = &mut self.by_fd[source.fd.raw() as usize];
-        if *place == Some(key) {
-            *place = None;
+        if self.by_fd.get(source.fd) == Some(key) {
+            self.by_fd.remove(source.fd);
             if source.armed != Interest::NONE {
                 // ENOENT, EBADF: the file is closed, and its registration with it, unless a
                 // duplicate keeps it alive; then its events show up as a ghost's.
@@ -108,7 +108,7 @@ impl<H: Host> Reactor<H> {
     /// a registration that should have been there: the number belongs to another file by now.
     pub(crate) fn tell(&mut self, key: Key) -> io::Result<bool> {
         let Some(source) = self.sources.get_mut(key) else { return Ok(false) };
-        if self.by_fd[source.fd.raw() as usize] != Some(key) {
+        if self.by_fd.get(source.fd) != Some(key) {
             source.armed = Interest::NONE;
             return Ok(false);
         }
@@ -135,12 +135,8 @@ impl<H: Host> Reactor<H> {
             }
             other => other,
         };
-        match &told {
-            Ok(()) => source.armed = wanted,
-            // Nothing was there, and nothing came.
-            Err(_) if other_file => source.armed = Interest::NONE,
-            // A refused change leaves the registration that there was.
-            Err(_) => {}
+        if told.is_ok() {
+            source.armed = wanted;
         }
         told.map(|()| other_file)
     }

@@ -26,6 +26,8 @@ pub struct Bench {
     pub now: f64,
     /// What every other step takes, in seconds on that clock.
     pub tick: f64,
+    /// Jobs are taken by [`Engine::next_job`] where that is possible.
+    pub direct: bool,
     /// How many times the clock was asked for.
     pub looks: usize,
 }
@@ -33,7 +35,14 @@ pub struct Bench {
 impl Default for Bench {
     fn default() -> Self {
         let kernel = Script::default();
-        Bench { engine: Engine::new(kernel.clone()), kernel, now: 0.0, tick: 0.0, looks: 0 }
+        Bench {
+            engine: Engine::new(kernel.clone()),
+            kernel,
+            now: 0.0,
+            tick: 0.0,
+            direct: false,
+            looks: 0,
+        }
     }
 }
 
@@ -60,7 +69,7 @@ impl Bench {
         let mut patience = 100_000;
         loop {
             patience -= 1;
-            match self.engine.step() {
+            match self.next() {
                 _ if patience == 0 => {
                     log.push("runs for ever".to_owned());
                     return log;
@@ -87,6 +96,11 @@ impl Bench {
                 }
             }
         }
+    }
+
+    fn next(&mut self) -> Step<TestHost> {
+        let job = if self.direct { self.engine.next_job() } else { None };
+        job.map_or_else(|| self.engine.step(), Step::Job)
     }
 
     fn name(&self, step: &Step<TestHost>) -> String {

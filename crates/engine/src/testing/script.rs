@@ -122,7 +122,7 @@ impl Script {
         }
     }
 
-    /// The next call of that name (`wait`, `prepare`, `renew`) fails.
+    /// The next call of that name (`add`, `wait`, `prepare`, `renew`) fails.
     pub fn fail(&self, call: &'static str, kind: ErrorKind) {
         self.state().failures.insert(call, kind);
     }
@@ -211,6 +211,7 @@ impl Kernel for Script {
     fn add(&self, fd: Fd, token: u64, interest: Interest) -> io::Result<()> {
         let mut state = self.state();
         state.note("add", fd, interest);
+        state.attempt("add")?;
         if let Some(kind) = state.refuse {
             return Err(kind.into());
         }

@@ -2,9 +2,10 @@
 
 use std::iter::repeat_n;
 
+use oxloop_engine::Step;
 use oxloop_engine::testing::Bench;
 
-use crate::setup::{add_reader, call_at, polls, readable, soon};
+use crate::setup::{add_reader, at, call_at, polls, readable, soon};
 
 /// Seconds between two polls, and callbacks on top of them, at most: see `budget.rs`.
 const POLL_EVERY: f64 = 50e-6;
@@ -50,9 +51,13 @@ fn mixed(count: usize, seed: u64) -> Vec<f64> {
     (0..count / 20).flat_map(|_| repeat_n(next(), 20)).collect()
 }
 
-/// Checks the promise for every span between two polls.
+/// Checks the promise for every span between two polls, however the host takes its jobs.
 fn assert_bound(jobs: usize, durations: &[f64]) {
-    let seen = callbacks(&mut busy(jobs), durations);
+    let mut bench = busy(jobs);
+    let seen = callbacks(&mut bench, durations);
+    let mut direct = Bench { direct: true, ..busy(jobs) };
+    assert_eq!(callbacks(&mut direct, durations), seen);
+    assert_eq!((direct.looks, direct.kernel.timeouts()), (bench.looks, bench.kernel.timeouts()));
     let mut start = 0;
     for (at, pair) in seen.windows(2).enumerate() {
         let end = at + 1;
@@ -83,6 +88,31 @@ fn cheap_callbacks_look_at_the_clock_every_sixteen() {
     let mut bench = busy(1);
     callbacks(&mut bench, &[CHEAP; 10_000]);
     assert!(bench.looks <= 10_000 / MAX_STRIDE + 5, "{}", bench.looks);
+}
+
+#[test]
+fn a_host_that_takes_jobs_directly_steps_only_when_the_clock_is_due() {
+    let mut bench = busy(1);
+    callbacks(&mut bench, &[CHEAP; 1000]);
+    let mut taken = 0;
+    while let Some(job) = bench.engine.next_job() {
+        soon(&mut bench.engine, job);
+        taken += 1;
+    }
+    assert!((1..MAX_STRIDE).contains(&taken), "{taken}");
+    assert!(matches!(bench.engine.step(), Step::Clock));
+    bench.engine.tell(at(bench.now));
+    let mut taken = 0;
+    let Step::Job(mut job) = bench.engine.step() else { panic!("should run a job") };
+    loop {
+        soon(&mut bench.engine, job);
+        taken += 1;
+        match bench.engine.next_job() {
+            Some(next) => job = next,
+            None => break,
+        }
+    }
+    assert_eq!(taken, MAX_STRIDE);
 }
 
 #[test]

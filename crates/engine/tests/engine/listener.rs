@@ -217,6 +217,16 @@ fn a_listener_can_be_closed_while_it_accepts() {
 }
 
 #[test]
+fn a_listener_can_be_closed_by_its_number() {
+    let mut bench = Bench::default();
+    listen(&mut bench, 10);
+    stream(&mut bench, 4, "s");
+    assert_eq!(bench.engine.unlisten_on(fd(4)), None);
+    assert_eq!(bench.engine.unlisten_on(fd(3)), Some("l"));
+    assert_eq!(bench.engine.unlisten_on(fd(3)), None);
+}
+
+#[test]
 fn a_listener_that_takes_the_place_of_another_gets_none_of_its_events() {
     let mut bench = Bench::default();
     let key = listen(&mut bench, 10);

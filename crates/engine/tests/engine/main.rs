@@ -20,5 +20,6 @@ mod stream_read;
 mod stream_write;
 mod timers;
 mod turn;
+mod watch_once;
 mod watch_reuse;
 mod watches;

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use oxloop_engine::testing::Bench;
-use oxloop_engine::{Moment, NotATime};
+use oxloop_engine::{Moment, NotATime, Timers};
 
-use crate::setup::{add_reader, call_at, polls, readable, soon};
+use crate::setup::{add_reader, at, call_at, polls, readable, soon};
 
 #[test]
 fn equal_deadlines_run_in_the_order_in_which_they_were_made() {
@@ -223,4 +223,20 @@ fn thousands_of_timeouts_that_did_not_happen_leave_the_others_in_order() {
     kept.sort_by(|a, b| a.1.0.total_cmp(&b.1.0));
     let names: Vec<_> = kept.into_iter().map(|(_, (_, name, _))| name).collect();
     assert_eq!(bench.just_turn(), names);
+}
+
+#[test]
+fn timeouts_that_did_not_happen_leave_no_memory_behind() {
+    let mut timers = Timers::default();
+    for _ in 0..10 {
+        timers.push(at(1000.0), "kept").unwrap();
+    }
+    for number in 0..10_000 {
+        // Earlier than all others, so not the last of the heap.
+        let key = timers.push(at(f64::from(-number)), "cancelled").unwrap();
+        assert_eq!(timers.cancel(key), Some("cancelled"));
+    }
+    let deadlines = format!("{timers:?}").matches("Node").count();
+    assert!((10..=64).contains(&deadlines), "{deadlines} deadlines for {} jobs", timers.len());
+    assert_eq!(timers.next_deadline(), Some(at(1000.0)));
 }

@@ -67,6 +67,17 @@ fn a_new_file_that_cannot_be_watched_gives_the_job_back() {
 }
 
 #[test]
+fn a_new_file_for_which_there_is_no_room_is_not_given_to_the_old_jobs() {
+    let mut bench = reopened();
+    bench.kernel.fail("add", ErrorKind::OutOfMemory);
+    let (_, job) = bench.engine.watch(fd(3), Direction::Read, "new reader").unwrap_err();
+    assert_eq!(job, "new reader");
+    assert_eq!(bench.kernel.calls(), ["modify 3 rw", "add 3 rw"]);
+    let replaced = add_reader(&mut bench.engine, 3, "new reader");
+    assert_eq!((replaced.same, replaced.stale), (Some("old reader"), Some("old writer")));
+}
+
+#[test]
 fn a_refusal_in_between_does_not_hide_that_the_file_is_another() {
     // The number is closed when the first new watch comes, and open again when the second does.
     let mut bench = reopened();

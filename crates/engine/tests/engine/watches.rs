@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 
 use oxloop_engine::testing::Bench;
-use oxloop_engine::{Direction, Interest, Owner};
+use oxloop_engine::{Direction, Interest, Key, Owner};
 
 use crate::setup::{
     add_reader, add_writer, fd, readable, remove_reader, remove_writer, soon, stream, writable,
@@ -82,7 +82,9 @@ fn each_direction_comes_and_goes_by_itself() {
     assert_eq!(bench.kernel.interest(3), BOTH);
     assert_eq!(remove_reader(&mut bench.engine, 3), Some("reader"));
     assert_eq!(bench.kernel.interest(3), WRITE);
+    assert_eq!(bench.engine.interest_of(fd(3)), WRITE);
     assert_eq!(remove_writer(&mut bench.engine, 3), Some("writer"));
+    assert_eq!(bench.engine.interest_of(fd(3)), Interest::NONE);
     assert_eq!(bench.kernel.interest(3), Interest::NONE);
     assert_eq!(bench.kernel.calls(), ["add 3 r", "modify 3 rw", "modify 3 w", "remove 3"]);
 }
@@ -121,6 +123,19 @@ fn a_callback_may_remove_itself() {
     });
     assert_eq!(log, ["reader"]);
     assert_eq!(bench.kernel.interest(3), Interest::NONE);
+}
+
+#[test]
+fn a_callback_may_remove_itself_by_its_key_and_nobody_elses() {
+    let mut bench = Bench::default();
+    add_reader(&mut bench.engine, 3, "old");
+    let key = Key::from_token(bench.kernel.token(3).unwrap());
+    assert_eq!(bench.engine.unwatch_key(key, Direction::Write), None);
+    assert_eq!(bench.engine.unwatch_key(key, Direction::Read), Some("old"));
+    assert_eq!(bench.kernel.calls(), ["add 3 r", "remove 3"]);
+    add_reader(&mut bench.engine, 3, "new");
+    assert_eq!(bench.engine.unwatch_key(key, Direction::Read), None);
+    assert_eq!(bench.engine.watched_by(fd(3), Direction::Read), Some(&"new"));
 }
 
 #[test]
@@ -228,6 +243,33 @@ fn what_was_registered_before_a_refusal_is_deregistered_in_the_end() {
     bench.kernel.refuse(None);
     assert_eq!(remove_reader(&mut bench.engine, 3), Some("reader"));
     assert_eq!(bench.kernel.token(3), None);
+}
+
+#[test]
+fn a_number_that_no_file_has_costs_an_error_and_no_memory() {
+    let mut bench = Bench::default();
+    bench.kernel.refuse(Some(ErrorKind::InvalidInput));
+    for number in [i32::MAX, 1 << 30, 1_000_000] {
+        let (error, _) = bench.engine.watch(fd(number), Direction::Read, "r").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(matches!(bench.engine.owner_of(fd(number)), Owner::Nobody));
+    }
+}
+
+#[test]
+fn large_numbers_are_watched_like_small_ones() {
+    let mut bench = Bench::default();
+    for (number, first, second) in [(65_535, "a", "b"), (65_536, "c", "d"), (i32::MAX, "e", "f")] {
+        add_reader(&mut bench.engine, number, first);
+        assert_eq!(add_reader(&mut bench.engine, number, second).same, Some(first));
+        readable(&bench, &[number]);
+        assert_eq!(bench.just_turn(), [second]);
+        assert_eq!(remove_reader(&mut bench.engine, number), Some(second));
+        assert!(matches!(bench.engine.owner_of(fd(number)), Owner::Nobody));
+        let key = stream(&mut bench, number, "s");
+        assert!(matches!(bench.engine.owner_of(fd(number)), Owner::Stream(&"s")));
+        bench.engine.release(key);
+    }
 }
 
 #[test]

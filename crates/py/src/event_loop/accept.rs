@@ -110,6 +110,8 @@ fn open(slf: &Bound<'_, Loop>, serving: &Serving, fd: Fd, peer: Address) -> PyRe
     let factory = serving.protocol_factory.bind(py);
     let made = context.and_then(|context| {
         let protocol = enter_context(py, &context, || factory.call0())?;
+        // What is no protocol fails here, as in asyncio, and not as a connection.
+        protocol.getattr("connection_made")?;
         Ok((context, protocol))
     });
     let (context, protocol) = match made {

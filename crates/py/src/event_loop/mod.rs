@@ -16,6 +16,7 @@ mod tasks;
 mod watch;
 
 use std::cell::{Cell, RefCell, RefMut};
+use std::ffi::c_ulong;
 
 use oxloop_engine::{Door, Engine, Payload, System};
 use pyo3::Borrowed;
@@ -41,12 +42,14 @@ pub struct Loop {
     closed: Cell<bool>,
     debug: Cell<bool>,
     /// `_thread_id`: who runs the loop; 0: nobody.
-    thread: Cell<u64>,
+    thread: Cell<c_ulong>,
     task_factory: Slot,
     /// The instance's `__dict__`, once it has been looked for: where a `time` may be assigned.
     namespace: Slot,
     /// The class' `time` is ours, not a subclass'.
     own_clock: Cell<bool>,
+    /// The class' `call_at` is ours: `call_later` need not call it by name.
+    own_call_at: Cell<bool>,
     /// `Handle._run` is not asyncio's any more: call it instead of running handles natively.
     run_patched: Cell<bool>,
 }
@@ -91,7 +94,7 @@ impl Loop {
 
     fn is_on_own_thread(&self) -> bool {
         // SAFETY: no preconditions.
-        self.thread.get() == u64::from(unsafe { ffi::PyThread_get_thread_ident() })
+        self.thread.get() == unsafe { ffi::PyThread_get_thread_ident() }
     }
 }
 
@@ -115,6 +118,7 @@ impl Loop {
             task_factory: Slot::default(),
             namespace: Slot::default(),
             own_clock: Cell::new(true),
+            own_call_at: Cell::new(true),
             run_patched: Cell::new(false),
         }
     }
@@ -163,12 +167,12 @@ impl Loop {
     }
 
     #[getter(_thread_id)]
-    fn get_thread(&self) -> Option<u64> {
+    fn get_thread(&self) -> Option<c_ulong> {
         Some(self.thread.get()).filter(|&thread| thread != 0)
     }
 
     #[setter(_thread_id)]
-    fn set_thread(&self, thread: Option<u64>) {
+    fn set_thread(&self, thread: Option<c_ulong>) {
         self.thread.set(thread.unwrap_or(0));
     }
 
@@ -339,6 +343,8 @@ impl Loop {
         this.namespace.set(Some(slf.getattr("__dict__")?.into()));
         let own = hooks().get(py, "has_own_clock")?.call1((slf,))?.is_truthy()?;
         this.own_clock.set(own);
+        let own_call_at = hooks().get(py, "has_own_call_at")?.call1((slf,))?;
+        this.own_call_at.set(own_call_at.is_truthy()?);
         this.engine().set_strict_clock(!own);
         Ok(())
     }

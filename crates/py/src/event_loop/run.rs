@@ -52,6 +52,8 @@ fn turns(slf: &Bound<'_, Loop>, signals: &mut Signals) -> PyResult<()> {
             }
             Step::Wait(mut wait) => {
                 signals.arm(slf)?;
+                // Python may have run, and a signal's handler in it, since the engine decided.
+                this.engine().reconsider(&mut wait);
                 let wait = py.detach(move || {
                     wait.block();
                     wait

@@ -7,7 +7,7 @@ use pyo3::Borrowed;
 use pyo3::exceptions::{PyMemoryError, PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyFloat, PyString};
+use pyo3::types::{PyFloat, PyInt, PyString, PyTuple};
 
 use super::{Loop, LoopRef};
 use crate::handle::{HandleKind, HandleRef, layout, new_handle};
@@ -96,11 +96,33 @@ fn call_later(py: Python<'_>, this: LoopRef<'_>, arguments: Arguments<'_>) -> Re
         return Err(PyTypeError::new_err("delay must not be None").into());
     }
     let now = now(py, this)?;
-    let when = match delay.cast_exact::<PyFloat>() {
-        Ok(delay) => PyFloat::new(py, now + delay.value()).into_any(),
-        Err(_) => PyFloat::new(py, now).add(delay)?,
+    let when = if let Ok(delay) = delay.cast_exact::<PyFloat>() {
+        PyFloat::new(py, now + delay.value()).into_any()
+    } else if let Ok(delay) = delay.cast_exact::<PyInt>() {
+        PyFloat::new(py, now + delay.extract::<f64>()?).into_any()
+    } else {
+        PyFloat::new(py, now).add(delay)?
     };
+    if !this.native.own_call_at.get() {
+        return Ok(call_overridden_call_at(py, this, &arguments, when)?);
+    }
     schedule(py, this, &arguments, "call_later", when, callback, rest)
+}
+
+/// A subclass has a `call_at` of its own, which asyncio's `call_later` goes through.
+#[cold]
+fn call_overridden_call_at(
+    py: Python<'_>,
+    this: LoopRef<'_>,
+    arguments: &Arguments<'_>,
+    when: Bound<'_, PyAny>,
+) -> PyResult<Ref> {
+    let rest = arguments.positional.iter().skip(1);
+    // SAFETY: borrowed for the call.
+    let rest = rest.map(|&argument| unsafe { Bound::from_borrowed_ptr(py, argument) });
+    let positional = PyTuple::new(py, std::iter::once(when).chain(rest).collect::<Vec<_>>())?;
+    let keywords = arguments.keywords(py)?;
+    Ok(this.bind(py).call_method("call_at", positional, keywords.as_ref())?.into())
 }
 
 fn call_at(py: Python<'_>, this: LoopRef<'_>, arguments: Arguments<'_>) -> Result<Ref, Raised> {
@@ -217,8 +239,8 @@ fn task_job(
 ) -> Option<Job> {
     let argument = match rest {
         [] if hooks().is_task_step(callback) => None,
-        // SAFETY: borrowed for the call.
         [future] if hooks().is_task_wakeup(callback) => {
+            // SAFETY: borrowed for the call.
             Some(unsafe { Ref::from_borrowed(*future) })
         }
         _ => return None,

@@ -61,11 +61,13 @@ fn hook_add_writer(py: Python<'_>, this: LoopRef<'_>, arguments: Arguments<'_>) 
 
 fn remove_reader(py: Python<'_>, this: LoopRef<'_>, fd: Borrowed<'_, '_, PyAny>) -> PyResult<bool> {
     ensure_fd_no_transport(py, this, fd)?;
+    descriptor(py, fd)?;
     remove(py, this, fd, Direction::Read)
 }
 
 fn remove_writer(py: Python<'_>, this: LoopRef<'_>, fd: Borrowed<'_, '_, PyAny>) -> PyResult<bool> {
     ensure_fd_no_transport(py, this, fd)?;
+    descriptor(py, fd)?;
     remove(py, this, fd, Direction::Write)
 }
 

@@ -1,5 +1,6 @@
 //! Running a callback, natively, with the errors and the debug mode of asyncio.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -95,11 +96,13 @@ impl HandleRef {
             return Ok(());
         }
         let layout = layout();
-        let (Some(callback), Some(context)) =
-            (self.read(layout.callback), self.read(layout.context))
-        else {
+        let Some(callback) = self.read(layout.callback) else { return Ok(()) };
+        // Not held: the handle refers to it, and the interpreter does while it is entered.
+        // SAFETY: a slot of a live handle.
+        let context = unsafe { *self.slot(layout.context) };
+        if context.is_null() {
             return Ok(());
-        };
+        }
         if layout.timer.is_type_of(self.object) {
             self.put(layout.scheduled, pyo3::types::PyBool::new(py, false).to_owned().into());
         }
@@ -108,7 +111,7 @@ impl HandleRef {
         if threadsafe {
             self.begin();
         }
-        let result = self.call(py, &callback, &context);
+        let result = self.call(py, &callback, context);
         if threadsafe {
             self.end();
         }
@@ -130,22 +133,29 @@ impl HandleRef {
     }
 
     #[inline]
-    fn call(self, py: Python<'_>, callback: &Ref, context: &Ref) -> Result<(), Raised> {
+    fn call(
+        self,
+        py: Python<'_>,
+        callback: &Ref,
+        context: *mut ffi::PyObject,
+    ) -> Result<(), Raised> {
         // SAFETY: the tail and a slot of a live handle. The arguments are held for the call, since
         // the callback may cancel its own handle.
         unsafe {
             if !(*self.slot(layout().args)).is_null() {
-                return self.call_with_tuple(py, callback, context);
+                let context = Ref::from_borrowed(context);
+                return self.call_with_tuple(py, callback, &context);
             }
             let tail = self.tail();
             let count = usize::from((*tail).count);
             let mut arguments = [std::ptr::null_mut(); INLINE + 1];
-            for at in 1..=count.min(INLINE) {
-                arguments[at] = (*tail).arguments[at];
-                ffi::Py_INCREF(arguments[at]);
+            let given = &(&(*tail).arguments)[1..=count];
+            for (place, &argument) in arguments[1..].iter_mut().zip(given) {
+                ffi::Py_INCREF(argument);
+                *place = argument;
             }
-            let result = call_in(context.as_ptr(), callback.as_ptr(), &arguments[1], count);
-            for &argument in &arguments[1..=count.min(INLINE)] {
+            let result = call_in(context, callback.as_ptr(), &arguments[1], count);
+            for &argument in &arguments[1..=count] {
                 ffi::Py_DECREF(argument);
             }
             result
@@ -175,8 +185,10 @@ impl HandleRef {
     fn end(self) {
         // SAFETY: the tail of a live handle.
         unsafe { (*self.tail()).runner = 0 };
-        drop(FINISHED.lock().unwrap_or_else(PoisonError::into_inner));
-        FINISHED_SIGNAL.notify_all();
+        if WAITING.load(Ordering::SeqCst) > 0 {
+            drop(FINISHED.lock().unwrap_or_else(PoisonError::into_inner));
+            FINISHED_SIGNAL.notify_all();
+        }
     }
 
     /// Waits until no other thread runs this handle's callback, where asyncio does so (3.14).
@@ -186,15 +198,19 @@ impl HandleRef {
         // SAFETY: no preconditions.
         let me = unsafe { ffi::PyThread_get_thread_ident() };
         while runner() != 0 && runner() != me {
+            WAITING.fetch_add(1, Ordering::SeqCst);
             // Locked before detaching: the runner must lock to announce its end, so the
             // announcement cannot come before the wait for it.
             let guard = FINISHED.lock().unwrap_or_else(PoisonError::into_inner);
             let guard = SendGuard(guard);
             py.detach(move || guard.wait());
+            WAITING.fetch_sub(1, Ordering::SeqCst);
         }
     }
 }
 
+/// Threads that wait for some callback to be over; changed by attached threads.
+static WAITING: AtomicUsize = AtomicUsize::new(0);
 static FINISHED: Mutex<()> = Mutex::new(());
 static FINISHED_SIGNAL: Condvar = Condvar::new();
 

@@ -2,6 +2,7 @@
 
 use std::mem::MaybeUninit;
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -16,8 +17,15 @@ impl View {
         View::of(object, ffi::PyBUF_SIMPLE)
     }
 
+    /// TypeError for what cannot be written to, as from `socket.recv_into`.
     pub(crate) fn writable(object: &Bound<'_, PyAny>) -> PyResult<View> {
-        View::of(object, ffi::PyBUF_WRITABLE)
+        View::of(object, ffi::PyBUF_WRITABLE).map_err(|error| {
+            let kind = object.get_type();
+            let text = format!("a read-write bytes-like object is required, not {kind}");
+            let wrong = PyTypeError::new_err(text);
+            wrong.set_cause(object.py(), Some(error));
+            wrong
+        })
     }
 
     fn of(object: &Bound<'_, PyAny>, flags: std::ffi::c_int) -> PyResult<View> {

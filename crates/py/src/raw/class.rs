@@ -91,7 +91,9 @@ impl Class {
         // on it is memory of this very type, its slots emptied.
         unsafe {
             if let Some(object) = (*self.free.get()).pop() {
-                return Ref::from_call(ffi::PyObject_Init(object, self.as_ptr()));
+                // Its count is 0, its type still set and referred to.
+                ffi::Py_INCREF(object);
+                return Ref::from_call(object);
             }
             let object = Ref::from_call(ffi::PyType_GenericAlloc(self.as_ptr(), 0))?;
             ffi::PyObject_GC_UnTrack(object.as_ptr().cast());
@@ -112,8 +114,8 @@ impl Class {
                 free.push(object);
             } else {
                 ffi::PyObject_GC_Del(object.cast());
+                ffi::Py_DECREF(self.as_ptr().cast());
             }
-            ffi::Py_DECREF(self.as_ptr().cast());
         }
     }
 

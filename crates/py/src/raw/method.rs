@@ -62,9 +62,11 @@ impl<'a> Arguments<'a> {
         keywords: *mut ffi::PyObject,
     ) -> Arguments<'a> {
         let count = count as usize;
-        // SAFETY: by contract; the pointer may be dangling only if the count is zero.
-        let positional =
-            if count == 0 { &[] } else { unsafe { std::slice::from_raw_parts(values, count) } };
+        let positional = match count {
+            0 => &[],
+            // SAFETY: by contract; the pointer may be dangling only if the count is zero.
+            _ => unsafe { std::slice::from_raw_parts(values, count) },
+        };
         // SAFETY: keyword values follow the positional ones.
         let values = unsafe { values.add(count) };
         Arguments { positional, keywords, values }

@@ -1,0 +1,23 @@
+import asyncio
+import sys
+from collections.abc import Coroutine
+from selectors import BaseSelector
+from typing import Any, Final, TypeVar
+
+from . import _oxloop
+
+_T = TypeVar("_T")
+
+__all__ = ["EventLoop", "EventLoopPolicy", "__version__", "install", "new_event_loop", "run"]
+
+__version__: Final[str]
+
+class EventLoop(_oxloop.Loop, asyncio.SelectorEventLoop):
+    def __init__(self, selector: BaseSelector | None = None) -> None: ...
+
+def new_event_loop() -> EventLoop: ...
+def run(main: Coroutine[Any, Any, _T], *, debug: bool | None = None) -> _T: ...
+def install() -> None: ...
+
+if sys.version_info < (3, 16):
+    class EventLoopPolicy(asyncio.DefaultEventLoopPolicy): ...
