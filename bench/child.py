@@ -19,9 +19,6 @@ def load_factory(name: str) -> LoopFactory:
 
 
 def limit_lifetime(seconds: float) -> None:
-    """Let the kernel end this process some time after its measurement, whatever it then does.
-
-    run.py ends its children itself; this is for the case that run.py was killed.
-    """
+    """Let the kernel end this process some time after its measurement, should run.py not do it."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(int(seconds) + GRACE)

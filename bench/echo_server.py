@@ -7,6 +7,7 @@ is killed.
 import asyncio
 import socket
 import sys
+from typing import Any
 
 from child import limit_lifetime, load_factory
 
@@ -16,8 +17,7 @@ CHUNK = 64 * 1024
 class Echo(asyncio.Protocol):
     """Answers what it gets."""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+    def connection_made(self, transport: Any) -> None:
         self.write = transport.write
 
     def data_received(self, data: bytes) -> None:
@@ -35,14 +35,20 @@ class Lines(Echo):
             self.write(line + b"\n")
 
 
-async def protocol(listener: socket.socket) -> None:
+async def until_killed(_: asyncio.AbstractServer) -> None:
+    """Hold the server, without which uvloop closes it. serve_forever() disturbs it in rloop 0.5."""
+    await asyncio.get_running_loop().create_future()
+
+
+async def protocol(listener: socket.socket, factory: type[Echo] = Echo) -> None:
     """``asyncio.Protocol``, the lowest level that programs use."""
-    await asyncio.get_running_loop().create_server(Echo, sock=listener)
+    server = await asyncio.get_running_loop().create_server(factory, sock=listener)
+    await until_killed(server)
 
 
 async def lines(listener: socket.socket) -> None:
     """As ``protocol``, for many small messages at once."""
-    await asyncio.get_running_loop().create_server(Lines, sock=listener)
+    await protocol(listener, Lines)
 
 
 async def streams(listener: socket.socket) -> None:
@@ -54,7 +60,8 @@ async def streams(listener: socket.socket) -> None:
             await writer.drain()
         writer.close()
 
-    await asyncio.start_server(serve, sock=listener)
+    server = await asyncio.start_server(serve, sock=listener)
+    await until_killed(server)
 
 
 async def sock(listener: socket.socket) -> None:
@@ -82,17 +89,7 @@ def main() -> None:
     limit_lifetime(float(seconds))
     listener = socket.socket(fileno=int(fd))
     listener.setblocking(False)
-    loop = load_factory(factory)()
-    asyncio.set_event_loop(loop)
-    server = loop.create_task(KINDS[kind](listener))
-    server.add_done_callback(_stop_if_failed)
-    loop.run_forever()
-    server.result()
-
-
-def _stop_if_failed(server: asyncio.Task[None]) -> None:
-    if server.exception() is not None:
-        server.get_loop().stop()
+    load_factory(factory)().run_until_complete(KINDS[kind](listener))
 
 
 if __name__ == "__main__":

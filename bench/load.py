@@ -1,7 +1,7 @@
 """Clients for an echo server. Run by run.py: ``load.py PORT PID CONNECTIONS SIZE LINES SECONDS``.
 
-Every connection has one message in flight: SIZE bytes, cut into LINES lines. It checks and
-counts the answers, and reads how much CPU the server (process PID) has used meanwhile from that
+Every connection has one message in flight: SIZE bytes, cut into LINES lines. The answers are
+checked and counted. How much CPU the server (process PID) uses meanwhile is read from that
 process's CPU clock: the kernel's figure, for all threads.
 """
 
@@ -17,6 +17,7 @@ WARM_UP = 0.1
 #: Seconds without any answer after which the server counts as stuck.
 PATIENCE = 5
 
+
 class Client:
     """A connection with one message in flight."""
 
@@ -30,10 +31,6 @@ class Client:
         self.view = memoryview(self.buffer)
         self.got = 0
 
-    def send(self) -> None:
-        """Send the message; blocks as long as the server does not take it."""
-        self.sock.sendall(self.message)
-
     def receive(self) -> int:
         """Take what has come; 1 when it completes the answer, which the next message follows."""
         count = self.sock.recv_into(self.view[self.got :])
@@ -45,7 +42,7 @@ class Client:
         if self.buffer != self.message:
             raise ValueError("the server sent something else than it got")
         self.got = 0
-        self.send()
+        self.sock.sendall(self.message)
         return 1
 
 
@@ -67,21 +64,16 @@ def cpu_of(pid: int) -> float:
     return time.clock_gettime((~pid << 3) | 2)
 
 
-def make_message(size: int, lines: int) -> bytes:
-    """So many equal lines, of so many bytes together."""
-    printable = bytes(range(33, 127))
-    return ((printable * size)[: size // lines - 1] + b"\n") * lines
-
-
 def main() -> None:
     port, pid, connections, size, lines = map(int, sys.argv[1:6])
     seconds = float(sys.argv[6])
     limit_lifetime(seconds)
+    line = (bytes(range(33, 127)) * size)[: size // lines - 1] + b"\n"
     selector = selectors.DefaultSelector()
-    clients = [Client(port, make_message(size, lines)) for _ in range(connections)]
-    for client in clients:
+    for _ in range(connections):
+        client = Client(port, line * lines)
         selector.register(client.sock, selectors.EVENT_READ, client.receive)
-        client.send()
+        client.sock.sendall(client.message)
     run_for(WARM_UP, selector)
     before = cpu_of(pid)
     answers = run_for(seconds, selector)

@@ -1,152 +1,98 @@
 """What a loop costs without a network. Run by run.py: ``loop_scenarios.py NAME FACTORY SECONDS``.
 
-Each function below prepares one scenario and returns its batch: a function that performs some
-operations and says how many. The docstring says what one operation is.
+Each coroutine below performs COUNT operations; its docstring says what one is.
 """
 
 import asyncio
 import json
 import sys
 import time
-from asyncio import AbstractEventLoop
-from collections.abc import Callable, Coroutine
-from typing import Any
+from asyncio import AbstractEventLoop, sleep
+from collections.abc import Callable
 
 from child import LoopFactory, limit_lifetime, load_factory
 
-OPERATIONS = 1000
+COUNT = 1000
 TASKS = 10
 
-Batch = Callable[[], int]
 
-
-def call_soon(make_loop: LoopFactory) -> Batch:
+async def call_soon(loop: AbstractEventLoop) -> None:
     """A callback that schedules itself: a turn of the loop with one callback in it."""
-    loop = make_loop()
+    done = loop.create_future()
 
     def again(left: int) -> None:
         if left:
             loop.call_soon(again, left - 1)
         else:
-            loop.stop()
+            done.set_result(None)
 
-    def batch() -> int:
-        loop.call_soon(again, OPERATIONS - 1)
-        loop.run_forever()
-        return OPERATIONS
-
-    return batch
+    loop.call_soon(again, COUNT - 1)
+    await done
 
 
-def call_soon_batch(make_loop: LoopFactory) -> Batch:
+async def call_soon_batch(loop: AbstractEventLoop) -> None:
     """One of a thousand callbacks that run in the same turn."""
-    loop = make_loop()
-
-    def batch() -> int:
-        for number in range(OPERATIONS):
-            loop.call_soon(_nothing, number)
-        loop.call_soon(loop.stop)
-        loop.run_forever()
-        return OPERATIONS
-
-    return batch
+    for number in range(COUNT):
+        loop.call_soon(_nothing, number)
+    await sleep(0)
 
 
-def call_later_cancel(make_loop: LoopFactory) -> Batch:
+async def call_later_cancel(loop: AbstractEventLoop) -> None:
     """A timer that is cancelled before its time, as timeouts mostly are."""
-    loop = make_loop()
-
-    async def set_and_cancel() -> None:
-        for number in range(OPERATIONS):
-            loop.call_later(60, _nothing, number).cancel()
-
-    return _repeat(loop, set_and_cancel, OPERATIONS)
+    for number in range(COUNT):
+        loop.call_later(60, _nothing, number).cancel()
 
 
-def task_switch(make_loop: LoopFactory) -> Batch:
+async def task_switch(_: AbstractEventLoop) -> None:
     """A step of a task: ``sleep(0)`` in one of ten that take turns."""
-    loop = make_loop()
 
     async def yield_often() -> None:
-        for _ in range(OPERATIONS // TASKS):
-            await asyncio.sleep(0)
+        for _ in range(COUNT // TASKS):
+            await sleep(0)
 
-    async def take_turns() -> None:
-        await asyncio.gather(*(yield_often() for _ in range(TASKS)))
-
-    return _repeat(loop, take_turns, OPERATIONS)
+    await asyncio.gather(*(yield_often() for _ in range(TASKS)))
 
 
-def create_task(make_loop: LoopFactory) -> Batch:
+async def create_task(loop: AbstractEventLoop) -> None:
     """A task that is made, run and awaited; ten at a time."""
-    loop = make_loop()
 
     async def finish_at_once() -> None:
         pass
 
-    async def make_and_await() -> None:
-        for _ in range(OPERATIONS // TASKS):
-            tasks = [loop.create_task(finish_at_once()) for _ in range(TASKS)]
-            for task in tasks:
-                await task
-
-    return _repeat(loop, make_and_await, OPERATIONS)
-
-
-def create_loop(make_loop: LoopFactory) -> Batch:
-    """A loop that is made and closed."""
-
-    def batch() -> int:
-        for _ in range(TASKS):
-            make_loop().close()
-        return TASKS
-
-    return batch
-
-
-SCENARIOS = {
-    scenario.__name__: scenario
-    for scenario in (
-        call_soon,
-        call_soon_batch,
-        call_later_cancel,
-        task_switch,
-        create_task,
-        create_loop,
-    )
-}
+    for _ in range(COUNT // TASKS):
+        for task in [loop.create_task(finish_at_once()) for _ in range(TASKS)]:
+            await task
 
 
 def _nothing(_: int) -> None:
     pass
 
 
-def _repeat(
-    loop: AbstractEventLoop, main: Callable[[], Coroutine[Any, Any, None]], operations: int
-) -> Batch:
-    def batch() -> int:
-        loop.run_until_complete(main())
-        return operations
-
-    return batch
+COROUTINES = (call_soon, call_soon_batch, call_later_cancel, task_switch, create_task)
+SCENARIOS = {function.__name__: function for function in COROUTINES}
+#: The scenario that is no coroutine: a loop is made and closed.
+CREATE_LOOP = "create_loop"
 
 
-def measure(batch: Batch, seconds: float) -> dict[str, float]:
-    """Repeat a batch, after one to warm up: operations done and CPU seconds of the process."""
-    batch()
+def measure(once: Callable[[], None], count: int, seconds: float) -> dict[str, float]:
+    """Repeat, after once to warm up: operations done and CPU seconds of the process."""
+    once()
     operations = 0
     end = time.monotonic() + seconds
     before = time.process_time()
     while time.monotonic() < end:
-        operations += batch()
+        once()
+        operations += count
     return {"operations": operations, "cpu": time.process_time() - before}
 
 
-def main() -> None:
-    name, factory, seconds = sys.argv[1:]
-    limit_lifetime(float(seconds))
-    print(json.dumps(measure(SCENARIOS[name](load_factory(factory)), float(seconds))))
+def measure_scenario(name: str, make_loop: LoopFactory, seconds: float) -> dict[str, float]:
+    if name == CREATE_LOOP:
+        return measure(lambda: make_loop().close(), 1, seconds)
+    loop = make_loop()
+    return measure(lambda: loop.run_until_complete(SCENARIOS[name](loop)), COUNT, seconds)
 
 
 if __name__ == "__main__":
-    main()
+    limit_lifetime(float(sys.argv[3]))
+    print(json.dumps(measure_scenario(sys.argv[1], load_factory(sys.argv[2]), float(sys.argv[3]))))

@@ -3,8 +3,7 @@
 Every measurement is a fresh process, or two for echo servers: the server and its clients. The loops
 take turns within a round and the order rotates, and ratios are medians over the rounds of the ratio
 within a round, so drift of the machine cancels out. What counts is the CPU time of the process that
-runs the loop, which other work on the machine disturbs least; of two cores the clients get another
-than the server.
+runs the loop, which other work on the machine disturbs least; clients get another core if there is.
 """
 
 import argparse
@@ -15,32 +14,29 @@ import os
 import platform
 import re
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, NoReturn
+from socket import create_server
+from statistics import median
+from tempfile import TemporaryFile
+from typing import NamedTuple
 
 from child import GRACE
-from load import WARM_UP
-from loop_scenarios import SCENARIOS
+from loop_scenarios import CREATE_LOOP, SCENARIOS
 
 HERE = Path(__file__).resolve().parent
 OURS = "oxloop"
 BASES = ("asyncio", "uvloop")
 PEERS = ("uvloop", "zuvloop", "rloop")
 #: What a default run may take in seconds, and what a measurement takes beyond what it measures.
-BUDGET, OVERHEAD = 100, 0.45
+BUDGET, OVERHEAD = 100, 0.35
 
 
-@dataclass(frozen=True)
-class Echo:
+class Echo(NamedTuple):
     """A server of echo_server.py and what its clients send: bytes at once, cut into lines."""
 
     server: str
@@ -56,233 +52,177 @@ ECHOES = {
     "lines_16x64b": Echo("lines", 16 * 64, lines=16),
     "sock_1k": Echo("sock", 1024),
 }
-NAMES = [*SCENARIOS, *ECHOES]
+NAMES = [*SCENARIOS, CREATE_LOOP, *ECHOES]
 
-
-@dataclass(frozen=True)
-class Result:
-    """One measurement: microseconds per operation, or why there are none."""
-
-    round: int
-    scenario: str
-    loop: str
-    us: float | None = None
-    operations: int = 0
-    error: str | None = None
+Figures = dict[str, dict[str, list[float | None]]]
+"""Microseconds per operation by scenario, loop and round; None where a loop failed."""
 
 
 class MeasurementError(Exception):
     """A process did not deliver; the message is the last line it said."""
 
 
-# -- measuring -------------------------------------------------------------------------------
+class Child:
+    """A Python process of this folder, on one core; killed in the end."""
 
+    def __init__(self, core: int, script: str, *args: object, fds: tuple[int, ...] = ()) -> None:
+        self.errors = TemporaryFile("a+", errors="replace")  # noqa: SIM115
+        command = [sys.executable, str(HERE / script), *map(str, args)]
+        out, err = subprocess.PIPE, self.errors
+        self.process = subprocess.Popen(command, stdout=out, stderr=err, pass_fds=fds, text=True)
+        with suppress(ProcessLookupError):
+            os.sched_setaffinity(self.process.pid, {core})
 
-class Runner:
-    """Starts the processes of one measurement after the other."""
+    def __enter__(self) -> "Child":
+        return self
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        cores = sorted(os.sched_getaffinity(0))
-        self.loop_core, self.client_core = cores[0], cores[-1]
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+        self.errors.close()
 
-    def measure(self, scenario: str, factory: str) -> dict[str, float]:
-        """Operations and CPU seconds. Raises MeasurementError."""
-        if scenario in ECHOES:
-            return self._measure_echo(ECHOES[scenario], factory)
-        args = ["loop_scenarios.py", scenario, factory, self.seconds]
-        with child(args, self.loop_core) as (process, errors):
-            return self._result_of(process, errors)
-
-    def _measure_echo(self, echo: Echo, factory: str) -> dict[str, float]:
-        with socket.create_server(("127.0.0.1", 0), backlog=echo.connections) as listener:
-            port, fd = listener.getsockname()[1], listener.fileno()
-            args = ["echo_server.py", echo.server, factory, self.seconds, fd]
-            # Only the server has the socket from here on: if it dies, its clients notice.
-            with child(args, self.loop_core, fd) as (server, server_errors):
-                listener.close()
-                return self._load(echo, port, server, server_errors)
-
-    def _load(
-        self, echo: Echo, port: int, server: subprocess.Popen[str], server_errors: IO[str]
-    ) -> dict[str, float]:
-        args = ["load.py", port, server.pid, echo.connections, echo.size, echo.lines, self.seconds]
-        with child(args, self.client_core) as (clients, errors):
-            try:
-                return self._result_of(clients, errors)
-            except MeasurementError:
-                if server.poll() is None:
-                    raise
-                raise MeasurementError(last_line(server_errors)) from None
-
-    def _result_of(self, process: subprocess.Popen[str], errors: IO[str]) -> dict[str, float]:
+    def microseconds(self, timeout: float) -> float:
+        """What it has measured. Raises MeasurementError."""
         try:
-            answer, _ = process.communicate(timeout=self.seconds + WARM_UP + GRACE - 2)
+            answer, _ = self.process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             raise MeasurementError("took too long") from None
-        if process.returncode:
-            raise MeasurementError(last_line(errors) or f"exit code {process.returncode}")
-        result: dict[str, float] = json.loads(answer)
+        if self.process.returncode:
+            raise MeasurementError(self.last_words() or "it died without a word")
+        result = json.loads(answer)
         if not result["operations"]:
             raise MeasurementError("not one operation was done")
-        return result
+        return float(result["cpu"] / result["operations"] * 1e6)
+
+    def last_words(self) -> str:
+        """The end of a traceback, which says most; empty if nothing went wrong."""
+        self.errors.seek(0)
+        return self.errors.read().strip().rpartition("\n")[2]
 
 
-@contextmanager
-def child(
-    args: list[object], core: int, *fds: int
-) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
-    """A process of this folder, on one core, and what it writes to stderr; killed in the end."""
-    script, *rest = map(str, args)
-    command = [sys.executable, str(HERE / script), *rest]
-    with tempfile.TemporaryFile("w+", errors="replace") as errors:
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=errors, pass_fds=fds, text=True
-        )
-        try:
-            os.sched_setaffinity(process.pid, {core})
-            yield process, errors
-        finally:
-            process.kill()
-            process.communicate()
+def measure(name: str, factory: str, seconds: float) -> float:
+    """CPU microseconds per operation. Raises MeasurementError."""
+    cores = sorted(os.sched_getaffinity(0))
+    if name in ECHOES:
+        return measure_echo(ECHOES[name], factory, seconds, (cores[0], cores[-1]))
+    with Child(cores[0], "loop_scenarios.py", name, factory, seconds) as child:
+        return child.microseconds(seconds + GRACE)
 
 
-def last_line(file: IO[str]) -> str:
-    """The end of a traceback says most."""
-    file.seek(0)
-    lines = file.read().strip().splitlines()
-    return lines[-1].strip() if lines else ""
+def measure_echo(echo: Echo, factory: str, seconds: float, cores: tuple[int, int]) -> float:
+    """Likewise, of a server under load."""
+    with create_server(("127.0.0.1", 0), backlog=echo.connections) as listener:
+        port, fd = listener.getsockname()[1], listener.fileno()
+        server = Child(cores[0], "echo_server.py", echo.server, factory, seconds, fd, fds=(fd,))
+    # Now only the server has the socket: if it dies, its clients notice.
+    with server:
+        pid, load = server.process.pid, (echo.connections, echo.size, echo.lines)
+        with Child(cores[1], "load.py", port, pid, *load, seconds) as clients:
+            try:
+                return clients.microseconds(seconds + GRACE)
+            except MeasurementError as error:
+                words = server.last_words()
+                raise MeasurementError(f"{error}; server: {words}" if words else error) from None
 
 
-def run(
-    scenarios: list[str], loops: dict[str, str], rounds: int, seconds: float
-) -> Iterator[Result]:
-    """All measurements, as they come."""
-    runner = Runner(seconds)
-    names = list(loops)
+def measure_all(
+    names: list[str], loops: dict[str, str], rounds: int, seconds: float
+) -> tuple[Figures, dict[str, str]]:
+    """The figures, and what failed and why. Says how far it is if somebody watches."""
+    figures: Figures = {name: {loop: [] for loop in loops} for name in names}
+    failures: dict[str, str] = {}
     for turn in range(rounds):
-        for at, scenario in enumerate(scenarios):
-            shift = (turn + at) % len(names)
-            for loop in names[shift:] + names[:shift]:
-                yield measure_one(runner, turn, scenario, loop, loops[loop])
+        for at, name in enumerate(names):
+            shift = (turn + at) % len(loops)
+            for loop in (list(loops) * 2)[shift : shift + len(loops)]:
+                progress(f"round {turn + 1}/{rounds} {name} {loop}")
+                try:
+                    figure = measure(name, loops[loop], seconds)
+                except (MeasurementError, OSError, ValueError) as error:
+                    figure = None
+                    failures.setdefault(f"{name} on {loop}", str(error))
+                figures[name][loop].append(figure)
+    progress("")
+    return figures, failures
 
 
-def measure_one(runner: Runner, turn: int, scenario: str, loop: str, factory: str) -> Result:
-    """One measurement, which may fail without disturbing the others."""
-    try:
-        got = runner.measure(scenario, factory)
-    except (MeasurementError, OSError, ValueError) as error:
-        return Result(turn, scenario, loop, error=str(error))
-    us = got["cpu"] / got["operations"] * 1e6
-    return Result(turn, scenario, loop, us=us, operations=int(got["operations"]))
+def progress(text: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
-# -- tables ----------------------------------------------------------------------------------
+def rows(figures: Figures, loops: list[str]) -> list[list[str]]:
+    """The table's heading and a row for each scenario."""
+    bases = [base for base in BASES if base in loops and OURS in loops]
+    table = [["CPU µs per operation", *loops, *(f"{base} ÷ {OURS}" for base in bases)]]
+    for name, by_loop in figures.items():
+        ratios = (ratio(by_loop[base], by_loop[OURS]) for base in bases)
+        table.append([name, *map(cell, by_loop.values()), *ratios])
+    return table
 
 
-class Table:
-    """The results in rows of text: a scenario each."""
-
-    def __init__(self, results: list[Result], loops: list[str]) -> None:
-        self.results, self.loops = results, loops
-        self.bases = [base for base in BASES if base in loops and OURS in loops]
-
-    def rows(self) -> list[list[str]]:
-        """The heading and a row for each scenario."""
-        ratios = [f"{OURS} × {base}" for base in self.bases]
-        scenarios = list(dict.fromkeys(result.scenario for result in self.results))
-        return [["CPU µs", *self.loops, *ratios], *map(self._row, scenarios)]
-
-    def _row(self, scenario: str) -> list[str]:
-        cells = [self._cell(scenario, loop) for loop in self.loops]
-        return [scenario, *cells, *(self._ratio(scenario, base) for base in self.bases)]
-
-    def _of(self, scenario: str, loop: str) -> dict[int, float]:
-        """Microseconds by round."""
-        return {
-            result.round: result.us
-            for result in self.results
-            if (result.scenario, result.loop) == (scenario, loop) and result.us is not None
-        }
-
-    def _cell(self, scenario: str, loop: str) -> str:
-        figures = self._of(scenario, loop)
-        return f"{median(figures.values()):.3g}" if figures else "failed"
-
-    def _ratio(self, scenario: str, base: str) -> str:
-        ours, theirs = self._of(scenario, OURS), self._of(scenario, base)
-        ratios = [theirs[turn] / us for turn, us in ours.items() if turn in theirs and us]
-        return f"{median(ratios):.2f}" if ratios else "–"
-
-    def text(self) -> str:
-        """Columns for the terminal."""
-        rows = self.rows()
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = []
-        for first, *rest in rows:
-            cells = (cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))
-            lines.append("  ".join([first.ljust(widths[0]), *cells]))
-        return "\n".join(lines)
-
-    def markdown(self) -> str:
-        """A table for a document."""
-        head, *rows = self.rows()
-        rule = ["---", *("---:" for _ in head[1:])]
-        return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
-
-    def failures(self) -> list[str]:
-        """What went wrong, once each."""
-        failed = (result for result in self.results if result.error is not None)
-        return list(dict.fromkeys(f"{one.scenario} on {one.loop}: {one.error}" for one in failed))
+def cell(by_round: list[float | None]) -> str:
+    known = [figure for figure in by_round if figure is not None]
+    failed = len(by_round) - len(known)
+    if not known:
+        return "failed"
+    return f"{median(known):.3g}" + (f" ({failed} failed)" if failed else "")
 
 
-def median(values: object) -> float:
-    """The middle value, or the mean of the two in the middle."""
-    ordered = sorted(values)  # type: ignore[call-overload]
-    low, high = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
-    return float(low + high) / 2
+def ratio(base: list[float | None], ours: list[float | None]) -> str:
+    """How many times less ours needs: the median of the ratio in each round."""
+    pairs = zip(base, ours, strict=True)
+    known = [theirs / mine for theirs, mine in pairs if theirs and mine]
+    return f"{median(known):.2f}" if known else "–"
 
 
-def circumstances(loops: list[str], rounds: int, seconds: float) -> dict[str, str]:
+def render(table: list[list[str]], markdown: bool) -> str:
+    """Aligned columns, in Markdown or bare."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    if markdown:
+        table.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
+    left, gap, right = ("| ", " | ", " |") if markdown else ("", "  ", "")
+    lines = []
+    for first, *rest in table:
+        cells = (cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))
+        lines.append(left + gap.join([first.ljust(widths[0]), *cells]) + right)
+    return "\n".join(lines)
+
+
+def circumstances(loops: list[str]) -> str:
     """What figures mean nothing without."""
-    model = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    machine = model[1] if model else platform.machine()
-    return {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "machine": f"{machine}, {os.cpu_count()} cores, Linux {platform.release()}",
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "loops": ", ".join(f"{loop} {version(loop)}" for loop in loops if loop != "asyncio"),
-        "method": f"{rounds} rounds of {seconds:.2f} s",
-    }
+    cpu = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return "; ".join([
+        datetime.now(UTC).strftime("%Y-%m-%d"),
+        f"{cpu[1] if cpu else platform.machine()}, {os.cpu_count()} cores",
+        f"Linux {platform.release()}",
+        f"{platform.python_implementation()} {platform.python_version()}",
+        *(f"{loop} {version(loop)}" for loop in loops if loop != "asyncio"),
+    ])  # fmt: skip
 
 
 def version(loop: str) -> str:
-    """The version of an installed package."""
     try:
         return importlib.metadata.version(loop)
     except importlib.metadata.PackageNotFoundError:
-        return "(version unknown)"
-
-
-# -- the command -----------------------------------------------------------------------------
+        return "of unknown version"
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], epilog=f"scenarios: {', '.join(NAMES)}"
-    )
-    parser.add_argument("--only", metavar="RE", default="", help="scenarios with a match in them")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.epilog = f"scenarios: {', '.join(NAMES)}"
+    parser.add_argument("--only", metavar="RE", default="", help="scenarios that match")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, help="per measurement; default: 2 minutes in all")
+    parser.add_argument("--seconds", type=float, help="each; default: not 2 minutes in all")
     parser.add_argument("--loops", help="comma list of NAME or NAME=MODULE:FACTORY")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every measurement")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure")
     parser.add_argument("--markdown", action="store_true", help="print a table for a document")
-    parser.add_argument("--install", action="store_true", help=f"install {', '.join(PEERS)} here")
+    parser.add_argument("--install", action="store_true", help=f"install {', '.join(PEERS)} first")
     return parser.parse_args()
 
 
 def choose_loops(given: str | None) -> dict[str, str]:
-    """Names and factories: the given ones, or those that are installed."""
+    """Names and factories: of the given loops, or of all that are installed."""
     if given is None:
         installed = (name for name in (OURS, *PEERS) if importlib.util.find_spec(name))
         given = ",".join(["asyncio", *installed])
@@ -298,56 +238,28 @@ def install_peers() -> None:
             print(f"{peer} cannot be installed: going on without", file=sys.stderr)
 
 
-def affordable_seconds(measurements: int) -> float:
-    """How long each of so many may take."""
-    return min(1.0, max(0.1, BUDGET / measurements - OVERHEAD))
-
-
-def collect(results: Iterator[Result], total: int) -> list[Result]:
-    """Take all results, saying how far we are if somebody watches."""
-    collected: list[Result] = []
-    for result in results:
-        collected.append(result)
-        if sys.stderr.isatty():
-            text = f"{len(collected)}/{total} {result.scenario} {result.loop}"
-            print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
-    if sys.stderr.isatty():
-        print("\r\033[K", end="", file=sys.stderr, flush=True)
-    return collected
-
-
-def report(table: Table, about: dict[str, str], markdown: bool) -> None:
-    print(f"{'; '.join(about.values())}\n")
-    print(table.markdown() if markdown else table.text())
-    print("\nCPU time of the loop's process per operation; × is how much less oxloop needs.")
-    for failure in table.failures():
-        print(f"failed: {failure}")
-
-
-def terminate(*_: object) -> NoReturn:
-    """Leave by an exception, so that the children are killed."""
-    sys.exit(128 + signal.SIGTERM)
-
-
 def main() -> None:
     args = parse()
-    signal.signal(signal.SIGTERM, terminate)
+    # As Ctrl-C: leave by an exception, so that the children are killed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if args.install:
         install_peers()
     loops = choose_loops(args.loops)
-    scenarios = [name for name in NAMES if re.search(args.only, name)]
-    total = args.rounds * len(scenarios) * len(loops)
-    if not total:
+    names = [name for name in NAMES if re.search(args.only, name)]
+    total = args.rounds * len(names) * len(loops)
+    if total <= 0:
         sys.exit(f"nothing to do; there are: {', '.join(NAMES)}")
-    seconds = args.seconds or affordable_seconds(total)
+    seconds = args.seconds or min(1.0, max(0.1, BUDGET / total - OVERHEAD))
     start = time.monotonic()
-    results = collect(run(scenarios, loops, args.rounds, seconds), total)
-    about = circumstances(list(loops), args.rounds, seconds)
-    about["took"] = f"{time.monotonic() - start:.0f} s in all"
-    report(Table(results, list(loops)), about, args.markdown)
+    figures, failures = measure_all(names, loops, args.rounds, seconds)
+    took = f"{args.rounds} rounds of {seconds:.2f} s, {time.monotonic() - start:.0f} s in all"
+    about = f"{circumstances(list(loops))}; {took}"
+    print(render(rows(figures, list(loops)), args.markdown), about, sep="\n\n")
+    for what, why in failures.items():
+        print(f"failed: {what}: {why}")
     if args.json:
-        measured = [asdict(result) for result in results]
-        args.json.write_text(json.dumps({"about": about, "results": measured}, indent=1) + "\n")
+        content = {"about": about, "failures": failures, "microseconds": figures}
+        args.json.write_text(json.dumps(content, indent=1) + "\n")
 
 
 if __name__ == "__main__":

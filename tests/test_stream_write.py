@@ -1,5 +1,7 @@
 """The writing side of stream transports: what is sent, flow control, flushing on close."""
 
+import contextlib
+
 import pytest
 from support import hooked, raising, recv_all, recv_exactly, spin
 
@@ -30,6 +32,16 @@ def test_slices_of_a_memoryview(loop, connect, run):
         transport.write(view[start : start + 10_000])
     transport.close()
     assert run(recv_all(loop, peer)) == pattern(MIB)
+
+
+def test_a_view_with_gaps_is_never_sent_wrong(loop, connect, run, errors):
+    """asyncio loses the connection over it; refusing it at the call is as good."""
+    transport, _, peer = connect()
+    with contextlib.suppress(BufferError):
+        transport.write(memoryview(b"a-b-")[::2])
+    transport.close()
+    assert run(recv_all(loop, peer)) in (b"", b"ab")
+    errors.take()
 
 
 @pytest.mark.parametrize("data", ["text", None, 5, [b"x"], object()])

@@ -287,6 +287,25 @@ def test_a_stock_task_is_refused_inside_another(loop, run):
 
 
 @since(3, 12)
+def test_third_party_eager_tasks(loop, run):
+    class Eager:
+        def get_loop(self):
+            return loop
+
+        def done(self):
+            return False
+
+    async def main():
+        eager = Eager()
+        asyncio.tasks._register_eager_task(eager)
+        assert eager in asyncio.all_tasks()
+        asyncio.tasks._unregister_eager_task(eager)
+        assert eager not in asyncio.all_tasks()
+
+    run(main())
+
+
+@since(3, 12)
 def test_swap_current_task(loop, run):
     async def main():
         current = asyncio.current_task()

@@ -2,25 +2,42 @@
 
 asyncio keeps the right to change them with any release. Each is looked up here, with its
 difference between versions, and held by a test in ``tests/test_hooks.py``; the extension module
-takes what it needs from here as well.
+takes what it needs from here as well. (The slots that native handles and transports fill are named
+where they are filled, in ``handle/layout.rs`` and ``transport/types.rs``.)
 """
 
 import asyncio
 import errno
-import functools
 import inspect
 import os
 import selectors
 import socket
 import sys
 import warnings
-from asyncio import base_events, constants, events, format_helpers, futures, tasks, transports
-from asyncio import trsock
-from asyncio import BufferedProtocol, Future, Handle, Task, TimerHandle
+from asyncio import (
+    Future,
+    Handle,
+    Task,
+    base_events,
+    constants,
+    events,
+    format_helpers,
+    futures,
+    sslproto,
+    tasks,
+    transports,
+    trsock,
+)
 from asyncio.log import logger
 
 PYTHON = sys.version_info[:2]
 
+# What the extension module derives from, or calls by its module's name.
+BufferedProtocol = asyncio.BufferedProtocol
+TimerHandle = asyncio.TimerHandle
+SSLProtocol = sslproto.SSLProtocol
+TASKS = tasks
+FUTURES = futures
 SelectorEventLoop = asyncio.SelectorEventLoop
 FlowControlMixin = transports._FlowControlMixin
 set_result_unless_cancelled = futures._set_result_unless_cancelled
@@ -37,9 +54,9 @@ SERVER_ATTACH_TAKES_TRANSPORT = (
     "transport" in inspect.signature(base_events.Server._attach).parameters
 )
 #: 3.15: every connection of a server runs in a copy of the server's context.
-SERVER_HAS_CONTEXT = "context" in inspect.signature(
-    SelectorEventLoop._accept_connection2
-).parameters
+SERVER_HAS_CONTEXT = (
+    "context" in inspect.signature(SelectorEventLoop._accept_connection2).parameters
+)
 
 STREAM_TRANSPORT_CONSTANTS = {
     "__module__": "oxloop",
@@ -131,11 +148,19 @@ def is_handle_run_patched():
     return Handle._run is not original_handle_run
 
 
-def has_own_clock(loop):
-    """Whether the class' ``time()`` is oxloop's, not a subclass'."""
+def own_methods(loop):
+    """Whether ``time``, ``call_at`` and ``call_soon`` are oxloop's: not a subclass', not assigned.
+
+    The native code goes around those that are.
+    """
     from . import _oxloop
 
-    return type(loop).time is _oxloop.Loop.time
+    kind, namespace, native = type(loop), loop.__dict__, _oxloop.Loop
+    return (
+        kind.time is native.time,  # an assigned one is looked for again and again
+        kind.call_at is native.call_at and "call_at" not in namespace,
+        kind.call_soon is native.call_soon and "call_soon" not in namespace,
+    )
 
 
 def extract_stack():
@@ -399,6 +424,4 @@ def write_buffer_limits(high=None, low=None):
 
 # -- names for the Python half ---------------------------------------------------------------
 
-sslproto = asyncio.sslproto
 check_ssl_socket = base_events._check_ssl_socket
-partial = functools.partial

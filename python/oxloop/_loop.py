@@ -8,7 +8,6 @@ running, through the private hooks that it calls; they are named in :mod:`oxloop
 import signal
 import sys
 import threading
-from asyncio import constants
 
 from . import _hooks, _oxloop
 from ._selector import WatchedDescriptors
@@ -98,13 +97,13 @@ class EventLoop(_oxloop.Loop, SocketCalls, _hooks.SelectorEventLoop):
         server_hostname=None,
         extra=None,
         server=None,
-        ssl_handshake_timeout=constants.SSL_HANDSHAKE_TIMEOUT,
-        ssl_shutdown_timeout=constants.SSL_SHUTDOWN_TIMEOUT,
+        ssl_handshake_timeout=_hooks.constants.SSL_HANDSHAKE_TIMEOUT,
+        ssl_shutdown_timeout=_hooks.constants.SSL_SHUTDOWN_TIMEOUT,
         context=None,
     ):
         """asyncio's TLS protocol over our stream transport."""
         self._ensure_fd_no_transport(rawsock)
-        ssl_protocol = _hooks.sslproto.SSLProtocol(
+        ssl_protocol = _hooks.SSLProtocol(
             self,
             protocol,
             sslcontext,

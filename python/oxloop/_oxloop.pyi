@@ -2,13 +2,13 @@
 
 import asyncio
 import ssl
-from _typeshed import FileDescriptorLike, ReadableBuffer, WriteableBuffer
 from asyncio.transports import _FlowControlMixin
 from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
 from contextvars import Context
 from socket import socket
 from typing import Any, Final, Self, TypeVar, TypeVarTuple, final
 
+from _typeshed import FileDescriptorLike, ReadableBuffer, WriteableBuffer
 from typing_extensions import disjoint_base
 
 _T = TypeVar("_T")

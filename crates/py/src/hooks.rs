@@ -70,8 +70,8 @@ impl Hooks {
         let hooks = Hooks {
             names: Names::new(py),
             buffered_protocol: get("BufferedProtocol")?.into(),
-            futures: get("futures")?.into(),
-            tasks: get("tasks")?.into(),
+            futures: get("FUTURES")?.into(),
+            tasks: get("TASKS")?.into(),
             task_step: optional("TASK_STEP_TYPE")?.map(Ref::from),
             task_wakeup: optional("TASK_WAKEUP")?.and_then(|wakeup| c_function(&wakeup)),
             loop_keyword: loop_keyword.into(),

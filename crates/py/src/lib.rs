@@ -4,8 +4,9 @@
 //! knows Python; nothing in it makes a system call except through `oxloop-os`.
 //!
 //! Rules: no borrow of the engine is alive when Python may run; references are [`raw::Ref`]s,
-//! dropped outside of borrows; every function that the interpreter calls goes through
-//! [`raw::entry`] or PyO3, so no panic crosses the border; private names of CPython are looked up
+//! dropped outside of borrows; every method that the interpreter calls goes through
+//! [`raw::entry`] or PyO3, so no panic crosses the border (the collector's slots call nothing that
+//! can panic); private names of CPython are looked up
 //! by `oxloop._hooks` alone.
 
 mod errors;

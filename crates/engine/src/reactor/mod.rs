@@ -135,6 +135,7 @@ impl<H: Host> Reactor<H> {
             }
             other => other,
         };
+        // A refused change leaves the registration that there was.
         if told.is_ok() {
             source.armed = wanted;
         }

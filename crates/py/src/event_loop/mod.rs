@@ -48,8 +48,10 @@ pub struct Loop {
     namespace: Slot,
     /// The class' `time` is ours, not a subclass'.
     own_clock: Cell<bool>,
-    /// The class' `call_at` is ours: `call_later` need not call it by name.
+    /// `call_at` is ours: `call_later` need not call it by name.
     own_call_at: Cell<bool>,
+    /// `call_soon` is ours: nobody sees what it returns to a C Task.
+    own_call_soon: Cell<bool>,
     /// `Handle._run` is not asyncio's any more: call it instead of running handles natively.
     run_patched: Cell<bool>,
 }
@@ -59,6 +61,9 @@ pub struct Loop {
 unsafe impl Send for Loop {}
 // SAFETY: as above.
 unsafe impl Sync for Loop {}
+
+/// The class of the loop that was last recognised: mostly there is but one.
+static LAST_CLASS: Slot = Slot::new();
 
 impl Loop {
     /// The engine, until the end of the statement.
@@ -71,11 +76,15 @@ impl Loop {
     #[inline]
     pub(crate) fn of(object: &Ref) -> Option<&Loop> {
         // SAFETY: only read while `object` holds the reference; attached, as every `Ref`'s user.
+        // The class that was found last is kept alive, so its address names it.
         unsafe {
             let py = Python::assume_attached();
             let object = Borrowed::from_ptr(py, object.as_ptr());
-            let this = object.cast::<Loop>().ok()?;
-            let this: &Loop = this.get();
+            if object.get_type_ptr().cast() != LAST_CLASS.as_ptr() {
+                object.cast::<Loop>().ok()?;
+                LAST_CLASS.set(Some(object.get_type().into()));
+            }
+            let this: &Loop = object.cast_unchecked::<Loop>().get();
             Some(&*std::ptr::from_ref(this))
         }
     }
@@ -119,6 +128,7 @@ impl Loop {
             namespace: Slot::default(),
             own_clock: Cell::new(true),
             own_call_at: Cell::new(true),
+            own_call_soon: Cell::new(true),
             run_patched: Cell::new(false),
         }
     }
@@ -337,15 +347,15 @@ impl Loop {
 }
 
 impl Loop {
-    /// Looks for a clock that is not ours: of a subclass, or assigned to the instance.
-    fn find_clock(slf: &Bound<'_, Loop>) -> PyResult<()> {
+    /// Looks for methods that are not ours: of a subclass, or assigned to the instance.
+    fn find_overrides(slf: &Bound<'_, Loop>) -> PyResult<()> {
         let (py, this) = (slf.py(), slf.get());
         this.namespace.set(Some(slf.getattr("__dict__")?.into()));
-        let own = hooks().get(py, "has_own_clock")?.call1((slf,))?.is_truthy()?;
-        this.own_clock.set(own);
-        let own_call_at = hooks().get(py, "has_own_call_at")?.call1((slf,))?;
-        this.own_call_at.set(own_call_at.is_truthy()?);
-        this.engine().set_strict_clock(!own);
+        let own = hooks().get(py, "own_methods")?.call1((slf,))?;
+        let (time, call_at, call_soon) = own.extract::<(bool, bool, bool)>()?;
+        this.own_clock.set(time);
+        this.own_call_at.set(call_at);
+        this.own_call_soon.set(call_soon);
         Ok(())
     }
 

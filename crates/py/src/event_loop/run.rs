@@ -20,7 +20,7 @@ pub(super) fn run_once(slf: &Bound<'_, Loop>) -> PyResult<()> {
     let this = slf.get();
     let hooks = hooks();
     this.run_patched.set(hooks.get(py, "is_handle_run_patched")?.call0()?.is_truthy()?);
-    Loop::find_clock(slf)?;
+    Loop::find_overrides(slf)?;
     this.engine().begin_run(this.thread.get() == 0);
     let mut signals = Signals::Unarmed;
     let result = turns(slf, &mut signals);
@@ -44,6 +44,7 @@ fn turns(slf: &Bound<'_, Loop>, signals: &mut Signals) -> PyResult<()> {
                 if unsafe { ffi::PyErr_CheckSignals() } < 0 {
                     return Err(PyErr::fetch(py));
                 }
+                this.engine().set_strict_clock(!this.has_own_clock());
                 // SAFETY: `slf` is alive for the call.
                 let now = now(py, unsafe { LoopRef::from_self(slf.as_ptr()) })?;
                 let now = Moment::from_seconds(now)

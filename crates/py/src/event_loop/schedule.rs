@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyInt, PyString, PyTuple};
 
 use super::{Loop, LoopRef};
-use crate::handle::{HandleKind, HandleRef, layout, new_handle};
+use crate::handle::{HandleKind, HandleRef, When, layout, new_handle};
 use crate::hooks::hooks;
 use crate::host::Job;
 use crate::raw::{Arguments, Raised, Ref, copy_context, method, slot};
@@ -54,6 +54,7 @@ fn call_soon(
         check_thread(py, this)?;
         check_callback(py, this, callback, "call_soon")?;
     } else if let Some(context) = &context
+        && this.native.own_call_soon.get()
         && let Some(job) = task_job(py, callback, rest, context)
     {
         push(this, job)?;
@@ -97,16 +98,17 @@ fn call_later(py: Python<'_>, this: LoopRef<'_>, arguments: Arguments<'_>) -> Re
     }
     let now = now(py, this)?;
     let when = if let Ok(delay) = delay.cast_exact::<PyFloat>() {
-        PyFloat::new(py, now + delay.value()).into_any()
+        now + delay.value()
     } else if let Ok(delay) = delay.cast_exact::<PyInt>() {
-        PyFloat::new(py, now + delay.extract::<f64>()?).into_any()
+        now + delay.extract::<f64>()?
     } else {
-        PyFloat::new(py, now).add(delay)?
+        PyFloat::new(py, now).add(delay)?.extract()?
     };
     if !this.native.own_call_at.get() {
+        let when = PyFloat::new(py, when).into_any();
         return Ok(call_overridden_call_at(py, this, &arguments, when)?);
     }
-    schedule(py, this, &arguments, "call_later", when, callback, rest)
+    schedule(py, this, &arguments, "call_later", (when, When::Float(when)), callback, rest)
 }
 
 /// A subclass has a `call_at` of its own, which asyncio's `call_later` goes through.
@@ -132,7 +134,12 @@ fn call_at(py: Python<'_>, this: LoopRef<'_>, arguments: Arguments<'_>) -> Resul
     if when.is_none() {
         return Err(PyTypeError::new_err("when cannot be None").into());
     }
-    schedule(py, this, &arguments, "call_at", when, callback, rest)
+    let seconds = when.extract::<f64>()?;
+    let when = match when.cast_exact::<PyFloat>() {
+        Ok(_) => When::Float(seconds),
+        Err(_) => When::Object(when.into()),
+    };
+    schedule(py, this, &arguments, "call_at", (seconds, when), callback, rest)
 }
 
 fn schedule(
@@ -140,19 +147,19 @@ fn schedule(
     this: LoopRef<'_>,
     arguments: &Arguments<'_>,
     method: &str,
-    when: Bound<'_, PyAny>,
+    (seconds, when): (f64, When),
     callback: *mut ffi::PyObject,
     rest: &[*mut ffi::PyObject],
 ) -> Result<Ref, Raised> {
     this.native.check_closed()?;
-    let deadline = Moment::from_seconds(when.extract::<f64>()?)
+    let deadline = Moment::from_seconds(seconds)
         .map_err(|_| PyValueError::new_err("Invalid deadline: NaN (not a number)"))?;
     if this.native.debug.get() {
         check_thread(py, this)?;
         check_callback(py, this, callback, method)?;
     }
     let context = given_context(py, arguments, method)?;
-    let timer = handle(py, this, callback, rest, context, HandleKind::Timer(when.into()))?;
+    let timer = handle(py, this, callback, rest, context, HandleKind::Timer(when))?;
     let job = Job::handle(timer.clone_ref(py));
     let key = this.native.engine().call_at(deadline, job);
     let key = key.map_err(no_memory)?;
@@ -308,7 +315,7 @@ pub(super) fn check_context(context: &Bound<'_, PyAny>) -> PyResult<()> {
 /// What the engine is told the time is.
 pub(super) fn now(py: Python<'_>, this: LoopRef<'_>) -> PyResult<f64> {
     if !this.native.namespace.is_some() {
-        Loop::find_clock(&this.bind(py))?;
+        Loop::find_overrides(&this.bind(py))?;
     }
     if this.native.has_own_clock() {
         return Ok(oxloop_os::clock::monotonic());

@@ -177,7 +177,13 @@ fn ensure_fd_no_transport(
         Owner::Stream(transport) => Some(transport.clone_ref(py)),
         // Borrowed transports (asyncio's, on our watches) are known to the base class.
         Owner::Watch => None,
-        Owner::Nobody | Owner::Listener(_) => return Ok(()),
+        Owner::Nobody => return Ok(()),
+        Owner::Listener(_) => {
+            // As in asyncio, whoever watches a serving socket takes it over.
+            let serving = this.native.engine().unlisten_on(fd);
+            drop(serving);
+            return Ok(());
+        }
     };
     hooks()
         .get(py, "refuse_used_fd")?

@@ -9,7 +9,7 @@ use pyo3::types::PyType;
 use crate::hooks::Hooks;
 use crate::raw::{Class, Global, slot_offset};
 
-/// Both classes, and the offsets of their bases' slots. `TimerHandle` derives from `Handle`, so
+/// The classes, and the offsets of their bases' slots. `TimerHandle` derives from `Handle`, so
 /// what they share is at the same place.
 #[derive(Debug)]
 pub(crate) struct Layout {
@@ -25,7 +25,6 @@ pub(crate) struct Layout {
     pub(crate) repr: isize,
     pub(crate) context: isize,
     pub(crate) when: isize,
-    pub(crate) scheduled: isize,
 }
 
 static LAYOUT: Global<Layout> = Global::new();
@@ -52,7 +51,7 @@ impl Layout {
     pub(super) fn make(
         py: Python<'_>,
         hooks: &Hooks,
-        build: impl Fn(&Bound<'_, PyType>, &'static CStr) -> PyResult<Class>,
+        build: impl Fn(&Bound<'_, PyType>, &'static CStr, bool) -> PyResult<Class>,
     ) -> PyResult<()> {
         let handle = hooks.base_class(py, "Handle")?;
         let timer = hooks.base_class(py, "TimerHandle")?;
@@ -65,11 +64,10 @@ impl Layout {
             repr: slot_offset(&handle, "_repr")?,
             context: slot_offset(&handle, "_context")?,
             when: slot_offset(&timer, "_when")?,
-            scheduled: slot_offset(&timer, "_scheduled")?,
-            handle: build(&handle, c"oxloop.Handle")?,
-            timer: build(&timer, c"oxloop.TimerHandle")?,
+            handle: build(&handle, c"oxloop.Handle", false)?,
+            timer: build(&timer, c"oxloop.TimerHandle", true)?,
             threadsafe: match hooks.threadsafe_handle(py)? {
-                Some(base) => Some(build(&base, c"oxloop.ThreadSafeHandle")?),
+                Some(base) => Some(build(&base, c"oxloop.ThreadSafeHandle", false)?),
                 None => None,
             },
         };

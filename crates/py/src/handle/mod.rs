@@ -1,11 +1,12 @@
-//! `Handle` and `TimerHandle`: scheduled callbacks.
+//! `Handle`, `TimerHandle` and, from 3.14 on, `ThreadSafeHandle`: scheduled callbacks.
 //!
-//! Both derive from asyncio's classes of the same name. Callback, context, loop and the cancelled
+//! They derive from asyncio's classes of the same name. Callback, context, loop and the cancelled
 //! flag are in the base's slots, so what is inherited (repr, ordering, `_run`) works on them. The
 //! positional arguments are in our tail, at most [`INLINE`] of them, and become a tuple in the
 //! base's `_args` slot when Python asks for it; with more of them the tuple is made at once.
 //!
-//! Invariant: `_args` is the tuple if its slot is filled, and the inline arguments otherwise.
+//! Invariant: `_args` is the tuple if its slot is filled, and the inline arguments otherwise, unless
+//! the handle is cancelled: then it has none.
 
 mod layout;
 mod run;
@@ -16,7 +17,7 @@ use std::ffi::c_ulong;
 use oxloop_engine::Key;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyFloat, PyTuple};
 
 use crate::event_loop::Loop;
 use crate::raw::{Raised, Ref, slot};
@@ -39,7 +40,10 @@ pub(crate) struct Tail {
     threadsafe: bool,
     /// The thread that is running the callback; 0: none.
     runner: c_ulong,
+    /// The engine's timer, until it has run or was cancelled.
     timer: Option<Key>,
+    /// The deadline in seconds, if the `_when` slot is empty: an object is made when it is asked for.
+    when: f64,
 }
 
 /// A handle of ours, borrowed for a call.
@@ -82,7 +86,7 @@ impl HandleRef {
 
     #[inline]
     pub(crate) fn is_cancelled(self) -> bool {
-        // SAFETY: a slot of the base; anything but False counts, as in Python's `if`.
+        // SAFETY: a slot of the base.
         unsafe { *self.slot(layout().cancelled) == ffi::Py_True() }
     }
 
@@ -103,6 +107,29 @@ impl HandleRef {
         }
     }
 
+    /// Empties a slot.
+    fn forget(self, offset: isize) {
+        // SAFETY: emptied before the old reference is dropped.
+        unsafe {
+            let old = std::ptr::replace(self.slot(offset), std::ptr::null_mut());
+            ffi::Py_XDECREF(old);
+        }
+    }
+
+    /// `_when` of a timer.
+    fn when(self, py: Python<'_>) -> Ref {
+        self.read(layout().when).unwrap_or_else(|| {
+            // SAFETY: the tail of a live handle.
+            PyFloat::new(py, unsafe { (*self.tail()).when }).into_any().into()
+        })
+    }
+
+    /// `_scheduled` of a timer.
+    fn is_scheduled(self) -> bool {
+        // SAFETY: the tail of a live handle.
+        unsafe { (*self.tail()).timer.is_some() }
+    }
+
     /// The first inline argument, borrowed; null without one.
     pub(crate) fn first_argument(self) -> *mut ffi::PyObject {
         // SAFETY: the tail of a live handle.
@@ -121,6 +148,9 @@ impl HandleRef {
     fn args(self, py: Python<'_>) -> PyResult<Option<Ref>> {
         if let Some(args) = self.read(layout().args) {
             return Ok(Some(args));
+        }
+        if self.is_cancelled() {
+            return Ok(None);
         }
         // SAFETY: the tail of a live handle; the arguments are alive while it holds them.
         let arguments = unsafe {
@@ -170,7 +200,7 @@ impl HandleRef {
             }
         }
         self.put(layout.callback, none_ref(py));
-        self.put(layout.args, none_ref(py));
+        self.forget(layout.args);
         self.drop_arguments();
         Ok(())
     }
@@ -181,8 +211,14 @@ pub(crate) enum HandleKind {
     Soon,
     /// Made by `call_soon_threadsafe`: of its own class from 3.14 on.
     ThreadSafe,
-    /// With `when`, as Python sees it.
-    Timer(Ref),
+    Timer(When),
+}
+
+/// A timer's deadline, as Python gave it.
+pub(crate) enum When {
+    Float(f64),
+    /// Kept as it was given: an int, for instance.
+    Object(Ref),
 }
 
 /// Makes a handle.
@@ -215,9 +251,10 @@ pub(crate) fn new_handle(
         fill(layout.traceback, new_reference(ffi::Py_None()));
         fill(layout.repr, new_reference(ffi::Py_None()));
         let is_timer = when.is_some();
-        if let Some(when) = when {
-            fill(layout.when, when.into_ptr());
-            fill(layout.scheduled, new_reference(ffi::Py_True()));
+        match when {
+            Some(When::Float(seconds)) => (*tail).when = seconds,
+            Some(When::Object(object)) => fill(layout.when, object.into_ptr()),
+            None => {}
         }
         (*tail).count = 0;
         (*tail).threadsafe = !is_timer && !std::ptr::eq(class, &raw const layout.handle);

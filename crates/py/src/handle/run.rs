@@ -103,11 +103,11 @@ impl HandleRef {
         if context.is_null() {
             return Ok(());
         }
-        if layout.timer.is_type_of(self.object) {
-            self.put(layout.scheduled, pyo3::types::PyBool::new(py, false).to_owned().into());
-        }
         // SAFETY: the tail of a live handle.
-        let threadsafe = unsafe { (*self.tail()).threadsafe };
+        let threadsafe = unsafe {
+            (*self.tail()).timer = None;
+            (*self.tail()).threadsafe
+        };
         if threadsafe {
             self.begin();
         }

@@ -1,4 +1,4 @@
-//! The two handle types: slots, attributes, and a list of free instances.
+//! The handle types: slots, attributes, and a list of free instances.
 
 use std::ffi::{c_int, c_void};
 
@@ -10,20 +10,24 @@ use super::{HandleRef, Layout, Tail, layout};
 use crate::hooks::Hooks;
 use crate::raw::{Class, ClassSpec, Ref, getset, leak_table, method};
 
-/// Makes both types.
+/// Makes the types.
 pub(crate) fn init(py: Python<'_>, hooks: &Hooks) -> PyResult<()> {
-    Layout::make(py, hooks, |base, name| {
-        Class::build(base, ClassSpec { name, tail_size: size_of::<Tail>(), slots: slots() })
+    Layout::make(py, hooks, |base, name, timer| {
+        Class::build(base, ClassSpec { name, tail_size: size_of::<Tail>(), slots: slots(timer) })
     })
 }
 
-fn slots() -> Vec<ffi::PyType_Slot> {
+fn slots(timer: bool) -> Vec<ffi::PyType_Slot> {
     let methods = vec![
         method!(noargs c"cancel", HandleRef, cancel),
         method!(noargs c"cancelled", HandleRef, cancelled),
         method!(noargs c"_run", HandleRef, HandleRef::py_run),
     ];
-    let attributes = vec![getset!(c"_args", HandleRef, get_args, set_args)];
+    let mut attributes = vec![getset!(c"_args", HandleRef, get_args, set_args)];
+    if timer {
+        attributes.push(getset!(c"_when", HandleRef, get_when, set_when));
+        attributes.push(getset!(c"_scheduled", HandleRef, get_scheduled));
+    }
     let slot = |slot: c_int, pfunc: *mut c_void| ffi::PyType_Slot { slot, pfunc };
     vec![
         slot(ffi::Py_tp_methods, leak_table(methods, ffi::PyMethodDef::zeroed())),
@@ -45,6 +49,24 @@ fn cancelled(py: Python<'_>, handle: HandleRef) -> PyResult<bool> {
 
 fn get_args(py: Python<'_>, handle: HandleRef) -> PyResult<Option<Ref>> {
     handle.args(py)
+}
+
+fn get_when(py: Python<'_>, handle: HandleRef) -> PyResult<Ref> {
+    Ok(handle.when(py))
+}
+
+fn set_when(
+    py: Python<'_>,
+    handle: HandleRef,
+    value: Option<Borrowed<'_, '_, PyAny>>,
+) -> PyResult<()> {
+    let value = value.map_or_else(|| super::none_ref(py), |value| (&*value).into());
+    handle.put(layout().when, value);
+    Ok(())
+}
+
+fn get_scheduled(_py: Python<'_>, handle: HandleRef) -> PyResult<bool> {
+    Ok(handle.is_scheduled())
 }
 
 fn set_args(

@@ -22,7 +22,7 @@ pub(crate) struct Class {
     /// Where the tail begins, in bytes.
     tail: usize,
     /// Offsets of the base's slots that hold references.
-    slots: Vec<isize>,
+    slots: Box<[isize]>,
     /// Memory of instances that are gone, for the next ones.
     free: UnsafeCell<Vec<*mut ffi::PyObject>>,
 }
@@ -67,7 +67,12 @@ impl Class {
         // point to is static or leaked by `install`.
         let object = unsafe { ffi::PyType_FromSpecWithBases(&mut definition, bases.as_ptr()) };
         let ty = NonNull::new(object.cast()).ok_or_else(|| PyErr::fetch(py))?;
-        Ok(Class { ty, tail, slots: reference_slots(base)?, free: UnsafeCell::default() })
+        Ok(Class {
+            ty,
+            tail,
+            slots: reference_slots(base)?.into_boxed_slice(),
+            free: UnsafeCell::default(),
+        })
     }
 
     pub(crate) fn as_ptr(&self) -> *mut ffi::PyTypeObject {

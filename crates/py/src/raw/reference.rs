@@ -121,7 +121,14 @@ impl std::fmt::Debug for Slot {
     }
 }
 
+// SAFETY: touched by attached threads only; the module declares that it needs the GIL.
+unsafe impl Sync for Slot {}
+
 impl Slot {
+    pub(crate) const fn new() -> Slot {
+        Slot(Cell::new(None))
+    }
+
     pub(crate) fn get(&self, py: Python<'_>) -> Option<Ref> {
         let reference = self.0.take();
         let copy = reference.as_ref().map(|reference| reference.clone_ref(py));

@@ -109,7 +109,11 @@ impl Transport<'_> {
         let Some(conn) = conn else { return Ok(()) };
         let Some(this) = Transport::of(&conn) else { return Ok(()) };
         if flushed.resume {
-            this.tell_flow(py, &hooks().names.resume_writing, "resume_writing")?;
+            // A step of the loop, not a call of the protocol: nobody is in its context yet.
+            let told = this.call_protocol(py, |_| {
+                this.tell_flow(py, &hooks().names.resume_writing, "resume_writing")
+            });
+            told?;
         }
         let settled = owner.engine().settle(key);
         if settled.emptied {
