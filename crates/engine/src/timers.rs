@@ -74,6 +74,11 @@ impl<J> Timers<J> {
         None
     }
 
+    /// The earliest deadline, which may be one that was cancelled.
+    pub fn first_deadline(&self) -> Option<Moment> {
+        self.heap.first().map(|first| first.deadline)
+    }
+
     /// The next timer that is due at `now`: it leaves the order, its job stays until
     /// [`Timers::cancel`] takes it, to run it or not.
     pub fn pop_due(&mut self, now: Moment) -> Option<Key> {

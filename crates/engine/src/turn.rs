@@ -39,6 +39,8 @@ pub(crate) struct Turn {
     event: usize,
     /// Connections that this event has accepted.
     accepted: usize,
+    /// The deadline that ends the wait.
+    until: Option<Moment>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -129,9 +131,10 @@ impl<H: Host> Engine<H> {
         };
     }
 
-    /// Shortens a wait to a look if something became ready since it was asked for.
+    /// Shortens a wait to a look if there is something to do since it was asked for.
     pub fn reconsider(&self, wait: &mut Wait<H::Kernel>) {
-        if !self.ready.is_empty() || self.inbox.has_mail() {
+        let sooner = self.timers.first_deadline() != self.turn.until;
+        if sooner || self.is_busy() || self.inbox.has_mail() {
             wait.timeout = Some(Duration::ZERO);
         }
     }
@@ -204,6 +207,7 @@ impl<H: Host> Engine<H> {
             return self.enter(Phase::Start);
         }
         self.turn.phase = Phase::Waiting;
+        self.turn.until = self.timers.first_deadline();
         let (kernel, batch) = (self.kernel.clone(), std::mem::take(&mut self.batch));
         Some(Step::Wait(Wait { kernel, batch, timeout, result: Ok(()) }))
     }

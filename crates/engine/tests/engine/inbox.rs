@@ -67,6 +67,42 @@ fn what_is_posted_in_a_turn_runs_in_the_next_after_what_was_scheduled() {
     assert_eq!(bench.just_turn(), ["scheduled", "posted"]);
 }
 
+/// What a wait for a timer is shortened to by what the host did between step and wait.
+fn reconsidered(act: impl FnOnce(&mut Bench)) -> Option<Duration> {
+    let mut bench = Bench::default();
+    call_at(&mut bench.engine, 5.0, "timer");
+    let mut wait = until_wait(&mut bench);
+    act(&mut bench);
+    bench.engine.reconsider(&mut wait);
+    wait.timeout()
+}
+
+#[test]
+fn a_wait_is_shortened_to_a_look_if_there_is_something_to_do_by_now() {
+    assert_eq!(reconsidered(|_| ()), Some(Duration::from_secs(5)));
+    assert_eq!(reconsidered(|bench| soon(&mut bench.engine, "job")), Some(Duration::ZERO));
+    let post = |bench: &mut Bench| bench.engine.door().post("posted").unwrap();
+    assert_eq!(reconsidered(post), Some(Duration::ZERO));
+    assert_eq!(reconsidered(|bench| bench.engine.stop(true)), Some(Duration::ZERO));
+    for (deadline, timeout) in [(4.0, 0), (6.0, 5)] {
+        let timer = |bench: &mut Bench| {
+            call_at(&mut bench.engine, deadline, "another timer");
+        };
+        assert_eq!(reconsidered(timer), Some(Duration::from_secs(timeout)));
+    }
+}
+
+#[test]
+fn a_wait_without_end_is_shortened_by_the_first_timer() {
+    let mut bench = Bench::default();
+    let mut wait = until_wait(&mut bench);
+    bench.engine.reconsider(&mut wait);
+    assert_eq!(wait.timeout(), None);
+    call_at(&mut bench.engine, 5.0, "timer");
+    bench.engine.reconsider(&mut wait);
+    assert_eq!(wait.timeout(), Some(Duration::ZERO));
+}
+
 #[test]
 fn a_loop_that_is_awake_is_not_woken() {
     let mut bench = Bench::default();

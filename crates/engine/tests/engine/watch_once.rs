@@ -163,6 +163,7 @@ fn a_stream_can_take_a_number_that_nobody_waits_for_any_more() {
 #[test]
 fn a_listener_can_take_a_number_that_nobody_waits_for_any_more() {
     let (mut bench, key) = after_a_wait(|bench| bench.engine.listen(fd(3), 1, "l").unwrap());
+    assert_eq!(bench.kernel.calls(), ["remove 3", "add 3 r"]);
     assert_eq!(bench.kernel.token(3), Some(key.token()));
     bench.kernel.arrival(Ok(10));
     assert_eq!(readable_turn(&mut bench), ["l accepted 10"]);

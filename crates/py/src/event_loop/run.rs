@@ -40,10 +40,7 @@ fn turns(slf: &Bound<'_, Loop>, signals: &mut Signals) -> PyResult<()> {
         match step {
             Step::Job(job) => run(py, slf, job)?,
             Step::Clock => {
-                // SAFETY: attached; runs the Python handlers of signals that have come.
-                if unsafe { ffi::PyErr_CheckSignals() } < 0 {
-                    return Err(PyErr::fetch(py));
-                }
+                check_signals(py)?;
                 this.engine().set_strict_clock(!this.has_own_clock());
                 // SAFETY: `slf` is alive for the call.
                 let now = now(py, unsafe { LoopRef::from_self(slf.as_ptr()) })?;
@@ -53,6 +50,8 @@ fn turns(slf: &Bound<'_, Loop>, signals: &mut Signals) -> PyResult<()> {
             }
             Step::Wait(mut wait) => {
                 signals.arm(slf)?;
+                // A signal that came before the descriptor was armed is only known to this.
+                check_signals(py)?;
                 // Python may have run, and a signal's handler in it, since the engine decided.
                 this.engine().reconsider(&mut wait);
                 let wait = py.detach(move || {
@@ -61,10 +60,7 @@ fn turns(slf: &Bound<'_, Loop>, signals: &mut Signals) -> PyResult<()> {
                 });
                 let waited = this.engine().waited(wait);
                 waited.map_err(|error| os_error(py, &error))?;
-                // SAFETY: as above.
-                if unsafe { ffi::PyErr_CheckSignals() } < 0 {
-                    return Err(PyErr::fetch(py));
-                }
+                check_signals(py)?;
             }
             Step::Watch(key, direction) => super::watch::fire(py, slf, key, direction)?,
             Step::Received(key, count) => Transport::received(py, this, key, count)?,
@@ -79,6 +75,13 @@ fn turns(slf: &Bound<'_, Loop>, signals: &mut Signals) -> PyResult<()> {
             Step::Done => return Ok(()),
         }
     }
+}
+
+/// Runs the Python handlers of signals that have come.
+#[inline]
+fn check_signals(py: Python<'_>) -> PyResult<()> {
+    // SAFETY: attached.
+    if unsafe { ffi::PyErr_CheckSignals() } < 0 { Err(PyErr::fetch(py)) } else { Ok(()) }
 }
 
 #[inline]
