@@ -227,7 +227,9 @@ def for_this_python(by_version):
 
 
 def parameters(function):
-    """The names of the parameters, as they are written here."""
+    """The names of the parameters, as they are written here; None if there is no function."""
+    if function is None:
+        return None
     forms = {
         inspect.Parameter.KEYWORD_ONLY: "*{}",
         inspect.Parameter.VAR_POSITIONAL: "{}*",

@@ -108,6 +108,8 @@ def _task_callbacks():
     coro = wait()
     task = Task(coro, loop=recorder)
     task._log_destroy_pending = False
+    # Since 3.14 a Task is stepped by its running loop alone.
+    events._set_running_loop(recorder)
     try:
         step = recorder.callbacks[0]
         step()
@@ -118,29 +120,19 @@ def _task_callbacks():
     except Exception:
         return None, None
     finally:
+        events._set_running_loop(None)
         coro.close()
     return None, None
 
 
-def _probe_tasks():
-    leave = asyncio._get_running_loop()
-    if leave is not None:
-        # A Task cannot be stepped inside another: done without, a little slower.
-        return None, None
-    return _task_callbacks()
-
-
-TASK_STEP_TYPE, TASK_WAKEUP = _probe_tasks()
+if events._get_running_loop() is None:
+    TASK_STEP_TYPE, TASK_WAKEUP = _task_callbacks()
+else:
+    # Imported inside a Task, which cannot step another: done without, a little slower.
+    TASK_STEP_TYPE = TASK_WAKEUP = None
 
 
 # -- running callbacks -----------------------------------------------------------------------
-
-
-def has_own_call_at(loop):
-    """Whether the class' ``call_at()`` is oxloop's, not a subclass'."""
-    from . import _oxloop
-
-    return type(loop).call_at is _oxloop.Loop.call_at
 
 
 def is_handle_run_patched():

@@ -126,6 +126,23 @@ impl Both {
     }
 }
 
+#[test]
+fn copies_join_in_chunks_that_do_not_grow_without_end() {
+    const KIB: usize = 1024;
+    let mut both = Both::default();
+    for _ in 0..64 {
+        both.apply(&WriteOp::Copy(KIB));
+    }
+    assert_eq!(both.queue.single().map(<[u8]>::len), Some(64 * KIB));
+    both.apply(&WriteOp::Copy(1));
+    assert_eq!(both.pieces(9).1, 2);
+    // One write is one chunk, whatever its size, and the next begins another.
+    both.apply(&WriteOp::Copy(70 * KIB));
+    assert_eq!(both.pieces(9).1, 3);
+    both.apply(&WriteOp::Copy(1));
+    assert_eq!(both.pieces(9).1, 4);
+}
+
 proptest! {
     #![proptest_config(config())]
 
