@@ -73,13 +73,16 @@ impl Loop {
     }
 
     /// The native half of `object`, if it is an event loop of ours.
+    ///
+    /// # Safety
+    /// `object` is null or alive, and stays so while the result is used.
     #[inline]
-    pub(crate) fn of(object: &Ref) -> Option<&Loop> {
-        // SAFETY: only read while `object` holds the reference; attached, as every `Ref`'s user.
-        // The class that was found last is kept alive, so its address names it.
+    pub(crate) unsafe fn of_pointer<'a>(object: *mut ffi::PyObject) -> Option<&'a Loop> {
+        // SAFETY: by contract; attached, since every caller is a method. The class that was found
+        // last is kept alive, so its address names it.
         unsafe {
             let py = Python::assume_attached();
-            let object = Borrowed::from_ptr(py, object.as_ptr());
+            let object = Borrowed::from_ptr_or_opt(py, object)?;
             if object.get_type_ptr().cast() != LAST_CLASS.as_ptr() {
                 object.cast::<Loop>().ok()?;
                 LAST_CLASS.set(Some(object.get_type().into()));

@@ -84,7 +84,7 @@ fn check_signals(py: Python<'_>) -> PyResult<()> {
     if unsafe { ffi::PyErr_CheckSignals() } < 0 { Err(PyErr::fetch(py)) } else { Ok(()) }
 }
 
-#[inline]
+#[inline(always)]
 pub(super) fn run(py: Python<'_>, slf: &Bound<'_, Loop>, job: Job) -> Result<(), Raised> {
     let this = slf.get();
     if (this.debug.get() || this.run_patched.get()) && job.context.is_none() {

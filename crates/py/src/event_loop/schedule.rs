@@ -222,7 +222,7 @@ fn timer_handle_cancelled(
     Ok(())
 }
 
-#[inline]
+#[inline(always)]
 pub(super) fn push(this: LoopRef<'_>, job: Job) -> Result<(), Raised> {
     let pushed = this.native.engine().call_soon(job);
     match pushed {
@@ -257,7 +257,7 @@ fn task_job(
     Some(Job { target, context: Some(context.clone_ref(py)), argument })
 }
 
-#[inline]
+#[inline(always)]
 pub(super) fn handle(
     py: Python<'_>,
     this: LoopRef<'_>,
@@ -292,6 +292,9 @@ pub(super) fn given_context(
     arguments: &Arguments<'_>,
     method: &str,
 ) -> PyResult<Option<Ref>> {
+    if arguments.has_no_keywords() {
+        return Ok(None);
+    }
     let name = hooks().names.context.bind(py).cast::<PyString>()?;
     let Some(context) = arguments.only_keyword(py, method, name)? else { return Ok(None) };
     // SAFETY: borrowed for the call.

@@ -185,9 +185,8 @@ impl HandleRef {
         }
         let layout = layout();
         self.put(layout.cancelled, true_ref(py));
-        if let Some(owner) = self.read(layout.r#loop)
-            && let Some(owner) = Loop::of(&owner)
-        {
+        // SAFETY: a slot of a live handle, which keeps the loop alive: nothing below empties it.
+        if let Some(owner) = unsafe { Loop::of_pointer(*self.slot(layout.r#loop)) } {
             // SAFETY: the tail of a live handle.
             let timer = unsafe { (*self.tail()).timer.take() };
             // Dropped at the end of this call: it is this handle's own reference in the engine.

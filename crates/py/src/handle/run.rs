@@ -16,7 +16,7 @@ use crate::raw::{Raised, Ref, call_in, enter_context};
 
 /// Runs a job. Errors of callbacks go to the loop's exception handler; only SystemExit and
 /// KeyboardInterrupt come out, and errors of the exception handler itself.
-#[inline]
+#[inline(always)]
 pub(crate) fn run_job(py: Python<'_>, owner: &Bound<'_, Loop>, job: Job) -> Result<(), Raised> {
     if let Some(context) = &job.context {
         return run_bare(py, owner, &job, context);
@@ -35,7 +35,7 @@ pub(crate) fn debug_run(py: Python<'_>, owner: &Bound<'_, Loop>, handle: &Ref) -
 }
 
 /// A C Task's step: no handle was made, for nobody could have seen it.
-#[inline]
+#[inline(always)]
 fn run_bare(
     py: Python<'_>,
     owner: &Bound<'_, Loop>,
@@ -90,7 +90,7 @@ impl HandleRef {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn run(self, py: Python<'_>, owner: &Bound<'_, Loop>) -> Result<(), Raised> {
         if self.is_cancelled() {
             return Ok(());
@@ -132,7 +132,7 @@ impl HandleRef {
         report(py, owner, &this, error)
     }
 
-    #[inline]
+    #[inline(always)]
     fn call(
         self,
         py: Python<'_>,

@@ -117,12 +117,16 @@ unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
     // half empty; emptied before its memory is given away.
     unsafe {
         ffi::PyObject_GC_UnTrack(object.cast());
-        let ty = ffi::Py_TYPE(object);
-        let weak = (*ty).tp_weaklistoffset;
+        let weak = (*ffi::Py_TYPE(object)).tp_weaklistoffset;
         if weak != 0 && !(*object.byte_offset(weak).cast::<*mut ffi::PyObject>()).is_null() {
             ffi::PyObject_ClearWeakRefs(object);
         }
-        clear(object);
-        class_of(object).free(object);
+        let class = class_of(object);
+        let tail = class.tail::<Tail>(object);
+        if (*tail).count > 0 {
+            HandleRef::from_self(object).drop_arguments();
+        }
+        class.clear_slots(object);
+        class.free(object);
     }
 }

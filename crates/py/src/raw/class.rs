@@ -170,6 +170,7 @@ impl Class {
     ///
     /// # Safety
     /// For `tp_clear` and `tp_dealloc` of this class.
+    #[inline]
     pub(crate) unsafe fn clear_slots(&self, object: *mut ffi::PyObject) {
         for &offset in &self.slots {
             // SAFETY: as in `traverse`; the slot is emptied before the reference is dropped.
