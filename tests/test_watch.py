@@ -349,3 +349,22 @@ def test_a_duplicate_left_open_does_not_spin(loop, run):
         before = time.process_time()
         run(asyncio.sleep(0.5))
         assert time.process_time() - before < 0.05
+
+
+def test_a_serving_socket_can_be_taken_over(loop, run):
+    """Whoever adds a reader to a listening socket accepts instead of the server."""
+    accepted = []
+
+    async def main():
+        server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)
+        sock = server.sockets[0]
+        fd = sock.fileno()
+        ready = loop.create_future()
+        loop.add_reader(fd, lambda: ready.done() or ready.set_result(None))
+        with socket.create_connection(sock.getsockname()):
+            await ready
+            accepted.append(loop.remove_reader(fd))
+        server.close()
+
+    run(main())
+    assert accepted == [True]

@@ -119,6 +119,9 @@ fn add(
     let context = given_context(py, arguments, method)?;
     let handle = handle(py, this, callback, rest, context, HandleKind::Soon)?;
     let job = Job::handle(handle.clone_ref(py));
+    // As in asyncio, whoever watches a serving socket takes it over.
+    let serving = this.native.engine().unlisten_on(fd);
+    drop(serving);
     let watched = this.native.engine().watch(fd, direction, job);
     match watched {
         Ok(replaced) => {
@@ -177,13 +180,7 @@ fn ensure_fd_no_transport(
         Owner::Stream(transport) => Some(transport.clone_ref(py)),
         // Borrowed transports (asyncio's, on our watches) are known to the base class.
         Owner::Watch => None,
-        Owner::Nobody => return Ok(()),
-        Owner::Listener(_) => {
-            // As in asyncio, whoever watches a serving socket takes it over.
-            let serving = this.native.engine().unlisten_on(fd);
-            drop(serving);
-            return Ok(());
-        }
+        Owner::Nobody | Owner::Listener(_) => return Ok(()),
     };
     hooks()
         .get(py, "refuse_used_fd")?
