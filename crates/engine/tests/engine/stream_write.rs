@@ -162,6 +162,18 @@ fn hundreds_of_pieces_arrive_in_their_order() {
 }
 
 #[test]
+fn a_kernel_that_takes_a_part_of_several_pieces_is_not_asked_again() {
+    let mut bench = Bench::default();
+    let key = stream(&mut bench, 3, "s");
+    write(&mut bench.engine, key, b"header");
+    write_held(&mut bench.engine, key, &pattern(5000));
+    bench.kernel.room(3, Ok(1000));
+    bench.just_turn();
+    assert_eq!((bench.kernel.sends(), bench.engine.buffered(key)), (1, 4006));
+    assert!(bench.engine.is_blocked(key));
+}
+
+#[test]
 fn pieces_that_are_taken_byte_by_byte_arrive_in_their_order() {
     let mut bench = Bench::default();
     let key = stream(&mut bench, 3, "s");

@@ -100,7 +100,7 @@ fn call_later(py: Python<'_>, this: LoopRef<'_>, arguments: Arguments<'_>) -> Re
     let when = if let Ok(delay) = delay.cast_exact::<PyFloat>() {
         now + delay.value()
     } else if let Ok(delay) = delay.cast_exact::<PyInt>() {
-        now + delay.extract::<f64>()?
+        now + seconds_of(delay)?
     } else {
         PyFloat::new(py, now).add(delay)?.extract()?
     };
@@ -109,6 +109,18 @@ fn call_later(py: Python<'_>, this: LoopRef<'_>, arguments: Arguments<'_>) -> Re
         return Ok(call_overridden_call_at(py, this, &arguments, when)?);
     }
     schedule(py, this, &arguments, "call_later", (when, When::Float(when)), callback, rest)
+}
+
+/// An int as seconds. Extracting a float from it would make a float object first.
+fn seconds_of(delay: Borrowed<'_, '_, PyInt>) -> PyResult<f64> {
+    // SAFETY: an int, alive for the call.
+    let seconds = unsafe { ffi::PyLong_AsDouble(delay.as_ptr()) };
+    if seconds == -1.0
+        && let Some(error) = PyErr::take(delay.py())
+    {
+        return Err(error);
+    }
+    Ok(seconds)
 }
 
 /// A subclass has a `call_at` of its own, which asyncio's `call_later` goes through.

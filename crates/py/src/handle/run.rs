@@ -192,12 +192,13 @@ impl HandleRef {
     }
 
     /// Waits until no other thread runs this handle's callback, where asyncio does so (3.14).
+    #[inline]
     pub(super) fn wait_for_runner(self, py: Python<'_>) {
         // SAFETY: the tail of a live handle, read by an attached thread.
         let runner = || unsafe { (*self.tail()).runner };
         // SAFETY: no preconditions.
-        let me = unsafe { ffi::PyThread_get_thread_ident() };
-        while runner() != 0 && runner() != me {
+        let me = || unsafe { ffi::PyThread_get_thread_ident() };
+        while runner() != 0 && runner() != me() {
             WAITING.fetch_add(1, Ordering::SeqCst);
             // Locked before detaching: the runner must lock to announce its end, so the
             // announcement cannot come before the wait for it.
