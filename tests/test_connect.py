@@ -1,6 +1,7 @@
 """create_connection: addresses, fallbacks, errors, and nothing left open when cancelled."""
 
 import asyncio
+import gc
 import socket
 
 import pytest
@@ -218,3 +219,22 @@ def test_write_during_sendfile_is_refused(loop, connect, run, tmp_path):
             await sending
 
     run(main())
+
+
+def test_a_protocol_that_is_none_leaves_nothing_behind(loop, run):
+    """The error comes at the call; the number is free for whoever gets it next."""
+
+    async def main():
+        ours, peer = socket.socketpair()
+        with ours, peer:
+            ours.setblocking(False)
+            with pytest.raises(AttributeError):
+                await loop.create_connection(lambda: None, sock=ours)
+
+    run(main())
+    gc.collect()
+    ours, peer = socket.socketpair()
+    with ours, peer:
+        for sock in (ours, peer):
+            loop.add_reader(sock, print)
+            assert loop.remove_reader(sock)

@@ -390,6 +390,27 @@ def test_a_factory_that_returns_no_protocol_never_harms_the_loop(serve, run, err
     gc.collect()
 
 
+@pytest.mark.oxloop_only
+def test_a_connection_whose_factory_closes_the_server_is_closed(serve, run):
+    """It has nowhere to go, and is not kept for ever either. asyncio leaves it to the collector."""
+    servers = []
+
+    def factory():
+        servers[0].close()
+        return Echo()
+
+    servers.append(serve(factory))
+
+    async def main():
+        with dial(servers[0]) as client:
+            client.setblocking(False)
+            loop = asyncio.get_running_loop()
+            assert await asyncio.wait_for(loop.sock_recv(client, 1), 5) == b""
+
+    run(main())
+    gc.collect()
+
+
 # ── contexts ─────────────────────────────────────────────────────────────────────────────────
 
 VAR = contextvars.ContextVar("VAR", default="unset")

@@ -234,7 +234,11 @@ def refuse_used_fd(loop, fd, number, transport):
 
 def accept_tls(loop, serving, fd):
     """A connection of a TLS server: asyncio's coroutine, over our transport."""
-    conn = socket.socket(fileno=fd)
+    try:
+        conn = socket.socket(fileno=fd)
+    except BaseException:
+        os.close(fd)
+        raise
     try:
         peername = conn.getpeername()
     except OSError:
@@ -256,7 +260,12 @@ def accept_tls(loop, serving, fd):
         serving.server,
         **timeouts,
     )
-    loop.create_task(accept, context=context)
+    try:
+        loop.create_task(accept, context=context)
+    except BaseException:
+        accept.close()
+        conn.close()
+        raise
 
 
 def report_accept_error(loop, exc):

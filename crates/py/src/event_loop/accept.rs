@@ -89,11 +89,14 @@ pub(super) fn accepted(slf: &Bound<'_, Loop>, key: Key, fd: Fd, peer: Address) -
         return Ok(());
     };
     let serving = serving.bind(py).clone().cast_into::<Serving>()?;
-    if serving.get().sslcontext.is_some() {
+    let opened = if serving.get().sslcontext.is_some() {
         let accept = hooks().get(py, "accept_tls")?;
-        return accept.call1((slf, serving, fd.raw())).map(drop);
-    }
-    match open(slf, serving.get(), fd, peer) {
+        accept.call1((slf, serving, fd.raw())).map(drop)
+    } else {
+        open(slf, serving.get(), fd, peer)
+    };
+    // A connection that cannot begin is no reason to end the run.
+    match opened {
         Err(error) if !is_exit(py, &error) => {
             let report = hooks().get(py, "report_accept_error")?;
             report.call1((slf, error.into_value(py))).map(drop)

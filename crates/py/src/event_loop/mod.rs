@@ -255,6 +255,7 @@ impl Loop {
         context: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
+        slf.get().check_closed()?;
         slf.call_method1("_ensure_fd_no_transport", (&sock,))?;
         let fd = accept::file_descriptor(&sock)?;
         let context = match context {

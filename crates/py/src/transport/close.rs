@@ -96,7 +96,7 @@ impl Transport<'_> {
     }
 
     /// Releases the stream and closes the socket. Safe to call at any time, more than once.
-    fn let_go(self, py: Python<'_>) -> PyResult<()> {
+    pub(super) fn let_go(self, py: Python<'_>) -> PyResult<()> {
         self.remember_addresses(py);
         if let (Some(owner), Some(stream)) = (self.owner(py), self.tail.stream.take()) {
             let conn = owner.engine().release(stream);

@@ -34,8 +34,11 @@ pub(crate) fn make_socket_transport<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = slf.py();
     let object = Transport::open(slf, opening)?;
-    if let Some(transport) = Transport::of(&object) {
-        transport.start_later(py, slf, waiter)?;
+    if let Some(transport) = Transport::of(&object)
+        && let Err(error) = transport.start_later(py, slf, waiter)
+    {
+        transport.discard(py);
+        return Err(error);
     }
     Ok(object.bind(py).clone())
 }
@@ -76,11 +79,25 @@ impl Transport<'_> {
                 return Err(os_error(py, &error));
             }
         }
-        this.use_protocol(py, &opening.protocol)?;
-        if let Some(server) = &opening.server {
-            this.attach(py, server)?;
+        let mut ready = this.use_protocol(py, &opening.protocol);
+        if let (Ok(()), Some(server)) = (&ready, &opening.server) {
+            ready = this.attach(py, server);
+        }
+        if let Err(error) = ready {
+            this.discard(py);
+            return Err(error);
         }
         Ok(object)
+    }
+
+    /// The transport could not begin: nothing of it stays in the engine, and its descriptor is
+    /// closed unless it came in a socket, which is the caller's.
+    fn discard(self, py: Python<'_>) {
+        self.tail.closing.set(true);
+        self.tail.sock.set(None);
+        if let Err(error) = self.let_go(py) {
+            error.write_unraisable(py, Some(&self.bind(py)));
+        }
     }
 
     fn attach(self, py: Python<'_>, server: &Bound<'_, PyAny>) -> PyResult<()> {
