@@ -8,12 +8,14 @@ use pyo3::prelude::*;
 
 use super::{HandleRef, Layout, Tail, layout};
 use crate::hooks::Hooks;
-use crate::raw::{Class, ClassSpec, Ref, getset, leak_table, method};
+use crate::raw::{Class, ClassSpec, Ref, base_size, getset, leak_table, method};
 
 /// Makes the types.
 pub(crate) fn init(py: Python<'_>, hooks: &Hooks) -> PyResult<()> {
     Layout::make(py, hooks, |base, name, timer| {
-        Class::build(base, ClassSpec { name, tail_size: size_of::<Tail>(), slots: slots(timer) })
+        let tail = base_size(base);
+        let spec = ClassSpec { name, tail, tail_size: size_of::<Tail>(), slots: slots(timer) };
+        Class::build(base, spec)
     })
 }
 

@@ -39,6 +39,9 @@ unsafe impl Sync for Class {}
 /// What a class is made of.
 pub(crate) struct ClassSpec {
     pub(crate) name: &'static CStr,
+    /// Where the tail begins: at the end of the base ([`base_size`]) or behind it, so that classes
+    /// with different bases can have their tails at one offset.
+    pub(crate) tail: usize,
     pub(crate) tail_size: usize,
     pub(crate) slots: Vec<ffi::PyType_Slot>,
 }
@@ -47,9 +50,10 @@ impl Class {
     /// Makes the type. It is never freed: instances on the free list and statics refer to it.
     pub(crate) fn build(base: &Bound<'_, PyType>, spec: ClassSpec) -> PyResult<Class> {
         let py = base.py();
-        // SAFETY: a type object; basicsize is readable on every version.
-        let base_size = unsafe { (*base.as_type_ptr()).tp_basicsize } as usize;
-        let tail = base_size.next_multiple_of(align_of::<usize>());
+        if spec.tail < base_size(base) {
+            return Err(PyTypeError::new_err(format!("{base} is too large for {:?}", spec.name)));
+        }
+        let tail = spec.tail;
         let mut slots = spec.slots;
         slots.push(ffi::PyType_Slot { slot: 0, pfunc: std::ptr::null_mut() });
         let flags = ffi::Py_TPFLAGS_DEFAULT
@@ -181,6 +185,13 @@ impl Class {
             }
         }
     }
+}
+
+/// The size of instances of a base class, in bytes: where a tail can begin.
+pub(crate) fn base_size(base: &Bound<'_, PyType>) -> usize {
+    // SAFETY: a type object; basicsize is readable on every version.
+    let size = unsafe { (*base.as_type_ptr()).tp_basicsize } as usize;
+    size.next_multiple_of(align_of::<usize>())
 }
 
 /// Where a reference slot of an instance is.

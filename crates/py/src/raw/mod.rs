@@ -14,7 +14,7 @@ mod raised;
 mod reference;
 
 pub(crate) use buffer::View;
-pub(crate) use class::{Class, ClassSpec, slot, slot_offset};
+pub(crate) use class::{Class, ClassSpec, base_size, slot, slot_offset};
 pub(crate) use context::{call_in, copy_context, enter_context};
 pub(crate) use entry::{entry, entry_status};
 pub(crate) use global::Global;

@@ -28,10 +28,10 @@ use crate::event_loop::Loop;
 use crate::raw::Ref;
 
 pub(crate) use open::{Opening, make_socket_transport};
-pub(crate) use types::{init, type_object};
+pub(crate) use types::{init, type_objects};
 
 use tail::Tail;
-use types::class;
+use types::{is_transport, tail_of};
 
 /// A transport of ours, borrowed for a call.
 #[derive(Clone, Copy)]
@@ -42,20 +42,18 @@ pub(crate) struct Transport<'a> {
 
 impl<'a> Transport<'a> {
     /// # Safety
-    /// `object` is an instance of our transport type, alive for `'a`.
+    /// `object` is an instance of one of our types, alive for `'a`.
     #[inline]
     pub(crate) unsafe fn from_self(object: *mut ffi::PyObject) -> Transport<'a> {
         // SAFETY: by contract; the tail is only shared, its fields are cells.
-        Transport { object, tail: unsafe { &*class().tail::<Tail>(object) } }
+        Transport { object, tail: unsafe { &*tail_of(object) } }
     }
 
     /// `None` if `object` is not a transport of ours.
     #[inline]
     pub(crate) fn of(object: &'a Ref) -> Option<Transport<'a>> {
         // SAFETY: the type is checked; alive while `object` is.
-        class()
-            .is_type_of(object.as_ptr())
-            .then(|| unsafe { Transport::from_self(object.as_ptr()) })
+        is_transport(object.as_ptr()).then(|| unsafe { Transport::from_self(object.as_ptr()) })
     }
 
     fn bind<'py>(self, py: Python<'py>) -> Bound<'py, PyAny> {

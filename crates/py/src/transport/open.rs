@@ -5,7 +5,7 @@ use pyo3::Borrowed;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use super::types::{base_slots, class};
+use super::types::{Kind, base_slots, class, tail_of};
 use super::{Tail, Transport};
 use crate::errors::os_error;
 use crate::event_loop::Loop;
@@ -49,8 +49,9 @@ impl Transport<'_> {
         let py = owner.py();
         // SAFETY: a new instance; its tail is written before anything looks at it.
         let object = unsafe {
-            let object = Ref::from_owned(py, ffi::PyType_GenericAlloc(class().as_ptr(), 0))?;
-            class().tail::<Tail>(object.as_ptr()).write(Tail::new());
+            let class = class(Kind::Stream);
+            let object = Ref::from_owned(py, ffi::PyType_GenericAlloc(class.as_ptr(), 0))?;
+            tail_of(object.as_ptr()).write(Tail::new(Kind::Stream));
             object
         };
         let Some(this) = Transport::of(&object) else { unreachable!("it was just made") };

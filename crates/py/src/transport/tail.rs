@@ -7,6 +7,7 @@ use oxloop_engine::{Address, Key};
 use pyo3::ffi;
 
 use super::Socket;
+use super::types::Kind;
 use crate::raw::Slot;
 
 /// The state of a transport. Its fields are cells, since Python may call a transport from within
@@ -17,6 +18,7 @@ pub(super) struct Tail {
     /// `__dict__` and the weak references: at offsets that the type knows.
     pub(super) dict: Cell<*mut ffi::PyObject>,
     pub(super) weak: Cell<*mut ffi::PyObject>,
+    pub(super) kind: Kind,
     pub(super) owner: Slot,
     pub(super) protocol: Slot,
     pub(super) context: Slot,
@@ -39,8 +41,9 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    pub(super) fn new() -> Tail {
+    pub(super) fn new(kind: Kind) -> Tail {
         Tail {
+            kind,
             dict: Cell::new(std::ptr::null_mut()),
             weak: Cell::new(std::ptr::null_mut()),
             owner: Slot::default(),

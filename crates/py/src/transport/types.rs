@@ -1,61 +1,112 @@
-//! The transport's type: its table of methods and attributes, and its end.
+//! The transports' types: their tables of methods and attributes, and their end.
+//!
+//! Every one has the same tail at the same offset, whatever it derives from, so a method finds its
+//! state without asking which of them it was called on. [`Kind`] says so where they differ.
 
 use std::ffi::{c_int, c_void};
 use std::mem::offset_of;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::PyType;
 
 use super::{Tail, Transport};
 use crate::hooks::{Hooks, hooks};
-use crate::raw::{Class, ClassSpec, Global, entry, getset, leak_table, method, slot_offset};
+use crate::raw::{
+    Class, ClassSpec, Global, base_size, entry, getset, leak_table, method, slot_offset,
+};
 
-static CLASS: Global<Class> = Global::new();
-static BASE_SLOTS: Global<(isize, isize)> = Global::new();
+/// Which of our transports one is; also its place in the table of classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Stream,
+}
 
-/// The type. The module's initialisation has made it.
+/// The types, in the order of [`Kind`], and what they have in common.
+struct Classes {
+    table: [Class; 1],
+    /// Offsets of the slots `_extra` and `_loop`.
+    extra: isize,
+    owner: isize,
+}
+
+static CLASSES: Global<Classes> = Global::new();
+
+/// The type of that kind. The module's initialisation has made it.
 #[inline(always)]
-pub(super) fn class() -> &'static Class {
-    CLASS.get()
+pub(super) fn class(kind: Kind) -> &'static Class {
+    &CLASSES.get().table[kind as usize]
 }
 
-/// Offsets of the base's slots `_extra` and `_loop`.
+/// Whether `object` is one of our transports.
+#[inline]
+pub(super) fn is_transport(object: *mut ffi::PyObject) -> bool {
+    CLASSES.get().table.iter().any(|class| class.is_type_of(object))
+}
+
+/// The tail of a transport of any kind.
+///
+/// # Safety
+/// `object` is one of our transports.
+#[inline]
+pub(super) unsafe fn tail_of(object: *mut ffi::PyObject) -> *mut Tail {
+    // SAFETY: by contract; all classes have their tails at the offset of the first one's.
+    unsafe { class(Kind::Stream).tail(object) }
+}
+
+/// Offsets of the slots `_extra` and `_loop`.
 pub(super) fn base_slots() -> (isize, isize) {
-    *BASE_SLOTS.get()
+    let classes = CLASSES.get();
+    (classes.extra, classes.owner)
 }
 
-/// Makes the type, `_oxloop.StreamTransport`.
+/// Makes the types.
 pub(crate) fn init(py: Python<'_>, hooks: &Hooks) -> PyResult<()> {
     let base = hooks.base_class(py, "FlowControlMixin")?;
-    let base_slots = (slot_offset(&base, "_extra")?, slot_offset(&base, "_loop")?);
-    // SAFETY: a type object; as in Class::build.
-    let base_size = unsafe { (*base.as_type_ptr()).tp_basicsize } as usize;
-    let tail = base_size.next_multiple_of(align_of::<usize>());
-    let spec = ClassSpec {
-        name: c"oxloop.StreamTransport",
-        tail_size: size_of::<Tail>(),
-        slots: slots(tail as ffi::Py_ssize_t),
-    };
-    let built = Class::build(&base, spec)?;
-    // SAFETY: called once, by the module's initialisation, before anything that reads them.
-    unsafe {
-        BASE_SLOTS.set(base_slots);
-        CLASS.set(built);
-    }
+    let tail = base_size(&base);
+    let stream = build(&base, c"oxloop.StreamTransport", tail, stream_methods())?;
     let constants = hooks.get(py, "STREAM_TRANSPORT_CONSTANTS")?;
+    set_constants(&stream.bind(py), &constants)?;
+    let classes = Classes {
+        table: [stream],
+        extra: slot_offset(&base, "_extra")?,
+        owner: slot_offset(&base, "_loop")?,
+    };
+    // SAFETY: called once, by the module's initialisation, before anything that reads them.
+    unsafe { CLASSES.set(classes) };
+    Ok(())
+}
+
+/// The type objects, for the module.
+pub(crate) fn type_objects(py: Python<'_>) -> [Bound<'_, PyType>; 1] {
+    CLASSES.get().table.each_ref().map(|class| class.bind(py))
+}
+
+/// What the types have of their own.
+struct Table {
+    methods: Vec<ffi::PyMethodDef>,
+    attributes: Vec<ffi::PyGetSetDef>,
+}
+
+fn build(
+    base: &Bound<'_, PyType>,
+    name: &'static std::ffi::CStr,
+    tail: usize,
+    table: Table,
+) -> PyResult<Class> {
+    let slots = slots(tail as ffi::Py_ssize_t, table);
+    Class::build(base, ClassSpec { name, tail, tail_size: size_of::<Tail>(), slots })
+}
+
+fn set_constants(class: &Bound<'_, PyType>, constants: &Bound<'_, PyAny>) -> PyResult<()> {
     for item in constants.call_method0("items")?.try_iter()? {
         let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = item?.extract()?;
-        class().bind(py).setattr(name.extract::<String>()?, value)?;
+        class.setattr(name.extract::<String>()?, value)?;
     }
     Ok(())
 }
 
-/// The type object, for the module.
-pub(crate) fn type_object(py: Python<'_>) -> Bound<'_, pyo3::types::PyType> {
-    class().bind(py)
-}
-
-fn slots(tail: ffi::Py_ssize_t) -> Vec<ffi::PyType_Slot> {
+fn stream_methods() -> Table {
     type This<'a> = Transport<'a>;
     let methods = vec![
         method!(one c"write", This<'_>, Transport::py_write),
@@ -82,7 +133,6 @@ fn slots(tail: ffi::Py_ssize_t) -> Vec<ffi::PyType_Slot> {
         method!(noargs c"_is_write_blocked", This<'_>, Transport::py_is_write_blocked),
     ];
     let attributes = vec![
-        dict_attribute(),
         getset!(c"_extra", This<'_>, Transport::get_extra, Transport::set_extra),
         getset!(c"_sock", This<'_>, Transport::get_sock),
         getset!(c"_sock_fd", This<'_>, Transport::get_sock_fd),
@@ -98,6 +148,13 @@ fn slots(tail: ffi::Py_ssize_t) -> Vec<ffi::PyType_Slot> {
         getset!(c"_high_water", This<'_>, Transport::get_high_water),
         getset!(c"_low_water", This<'_>, Transport::get_low_water),
     ];
+    Table { methods, attributes }
+}
+
+/// What is the same for all of them, and `table`.
+fn slots(tail: ffi::Py_ssize_t, table: Table) -> Vec<ffi::PyType_Slot> {
+    let Table { methods, mut attributes } = table;
+    attributes.push(dict_attribute());
     let member = |name: &'static std::ffi::CStr, offset: usize| ffi::PyMemberDef {
         name: name.as_ptr(),
         type_code: ffi::Py_T_PYSSIZET,
@@ -147,8 +204,9 @@ unsafe extern "C" fn traverse(
 ) -> c_int {
     // SAFETY: called by the collector for an instance; nothing is changed.
     unsafe {
-        match Transport::from_self(object).tail.traverse(visit, arg) {
-            0 => class().traverse(object, visit, arg),
+        let tail = Transport::from_self(object).tail;
+        match tail.traverse(visit, arg) {
+            0 => class(tail.kind).traverse(object, visit, arg),
             stop => stop,
         }
     }
@@ -157,8 +215,9 @@ unsafe extern "C" fn traverse(
 unsafe extern "C" fn clear(object: *mut ffi::PyObject) -> c_int {
     // SAFETY: called by the collector for an instance.
     unsafe {
-        Transport::from_self(object).tail.clear();
-        class().clear_slots(object);
+        let tail = Transport::from_self(object).tail;
+        tail.clear();
+        class(tail.kind).clear_slots(object);
     }
     0
 }
@@ -188,7 +247,7 @@ unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
         }
         ffi::PyObject_GC_UnTrack(object.cast());
         let ty = ffi::Py_TYPE(object);
-        let tail = class().tail::<Tail>(object);
+        let tail = tail_of(object);
         if !(*tail).weak.get().is_null() {
             ffi::PyObject_ClearWeakRefs(object);
         }
