@@ -100,6 +100,34 @@ def test_an_own_socket(loop, run, listener):
     transport.abort()
 
 
+class Wiretap:
+    """Stands in for a socket and notes what goes through it."""
+
+    def __init__(self, sock):
+        self.sock = sock
+        self.used = set()
+
+    def __getattr__(self, name):
+        self.used.add(name)
+        return getattr(self.sock, name)
+
+
+def test_what_stands_in_for_a_socket_is_asked_itself(loop, run, cleanup):
+    ours, peer = socket.socketpair()
+    cleanup.append(peer)
+    peer.send(b"ping")
+    tap = Wiretap(ours)
+    transport, protocol = run(loop.create_connection(Recorder, sock=tap))
+    run(protocol.until_data(4))
+    transport.write(b"pong")
+    assert transport.get_extra_info("socket").fileno() == ours.fileno()
+    assert {"recv", "send"} <= tap.used
+    assert peer.recv(4) == b"pong"
+    transport.close()
+    run(protocol.lost)
+    assert ours.fileno() == -1
+
+
 def test_contradicting_arguments_are_refused(loop, run, cleanup):
     sock = socket.socket()
     udp = socket.socket(type=socket.SOCK_DGRAM)

@@ -23,12 +23,12 @@ from asyncio import (
     events,
     format_helpers,
     futures,
+    selector_events,
     sslproto,
     tasks,
     transports,
     trsock,
 )
-from asyncio.log import logger
 
 PYTHON = sys.version_info[:2]
 
@@ -39,6 +39,7 @@ SSLProtocol = sslproto.SSLProtocol
 TASKS = tasks
 FUTURES = futures
 SelectorEventLoop = asyncio.SelectorEventLoop
+Socket = socket.socket
 FlowControlMixin = transports._FlowControlMixin
 set_result_unless_cancelled = futures._set_result_unless_cancelled
 transport_socket = trsock.TransportSocket
@@ -199,7 +200,7 @@ def run_in_debug_mode(loop, handle):
         handle._run()
         duration = loop.time() - start
         if duration >= loop.slow_callback_duration:
-            logger.warning(
+            base_events.logger.warning(
                 "Executing %s took %.3f seconds", base_events._format_handle(handle), duration
             )
     finally:
@@ -296,6 +297,17 @@ def accept_failed(loop, serving, exc, first):
 # -- transports ------------------------------------------------------------------------------
 
 
+def make_foreign_transport(loop, sock, protocol, waiter, extra, server, context):
+    """asyncio's own transport, for an object that stands in for a socket.
+
+    What it does is in its methods, and its descriptor may be invented.
+    """
+    options = {"context": context} if SERVER_HAS_CONTEXT else {}
+    return SelectorEventLoop._make_socket_transport(
+        loop, sock, protocol, waiter, extra=extra, server=server, **options
+    )
+
+
 def transport_extra(sock, extra):
     """The extra information of a transport over a Python socket."""
     info = dict(extra) if extra else {}
@@ -363,7 +375,7 @@ def report_fatal_error(transport, exc, message):
         return
     if isinstance(exc, OSError):
         if loop.get_debug():
-            logger.debug("%r: %s", transport, message, exc_info=exc)
+            selector_events.logger.debug("%r: %s", transport, message, exc_info=exc)
     else:
         loop.call_exception_handler(
             {
@@ -388,11 +400,11 @@ def report_flow_error(transport, what, exc):
 
 
 def log_transport(transport, what):
-    logger.debug("%r %s", transport, what)
+    selector_events.logger.debug("%r %s", transport, what)
 
 
 def warn_lost_write():
-    logger.warning("socket.send() raised exception.")
+    selector_events.logger.warning("socket.send() raised exception.")
 
 
 def warn_unclosed(transport):

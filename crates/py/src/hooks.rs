@@ -46,6 +46,7 @@ pub(crate) struct Hooks {
     task_wakeup: Option<ffi::PyCFunction>,
     pub(crate) loop_keyword: Ref,
     pub(crate) set_result_unless_cancelled: Ref,
+    socket: Ref,
     /// 3.13: `Server._attach` takes the transport.
     pub(crate) server_counts_transports: bool,
 }
@@ -76,6 +77,7 @@ impl Hooks {
             task_wakeup: optional("TASK_WAKEUP")?.and_then(|wakeup| c_function(&wakeup)),
             loop_keyword: loop_keyword.into(),
             set_result_unless_cancelled: get("set_result_unless_cancelled")?.into(),
+            socket: get("Socket")?.into(),
             server_counts_transports: get("SERVER_ATTACH_TAKES_TRANSPORT")?.extract()?,
             module: module.as_any().into(),
         };
@@ -104,6 +106,13 @@ impl Hooks {
     ) -> PyResult<Option<Bound<'py, PyType>>> {
         let class = self.get(py, "ThreadSafeHandle")?;
         if class.is_none() { Ok(None) } else { Ok(Some(class.cast_into::<PyType>()?)) }
+    }
+
+    /// Whether `sock` is a `socket.socket` by its type, not something that stands in for one: only
+    /// then are system calls on its descriptor what its methods would do.
+    pub(crate) fn is_real_socket(&self, sock: &Bound<'_, PyAny>) -> bool {
+        // SAFETY: two type objects, alive for the call.
+        unsafe { ffi::PyType_IsSubtype(sock.get_type_ptr(), self.socket.as_ptr().cast()) != 0 }
     }
 
     /// Whether a call `call_soon(callback, context=…)` is a C Task that asks for a step.

@@ -256,6 +256,10 @@ impl Loop {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         slf.get().check_closed()?;
+        if !hooks().is_real_socket(&sock) {
+            let foreign = hooks().get(py, "make_foreign_transport")?;
+            return foreign.call1((slf, sock, protocol, waiter, extra, server, context));
+        }
         slf.call_method1("_ensure_fd_no_transport", (&sock,))?;
         let fd = accept::file_descriptor(&sock)?;
         let context = match context {
