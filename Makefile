@@ -59,7 +59,7 @@ test-rust: $(TOOLS_READY) ## the engine's tests, which need no Python
 test-python: build ## the tests of the tools and the contract tests
 	$(BIN)/python -m pytest tools tests
 
-conformance: build ## CPython's own asyncio tests, when ../shared/conformance is there
+conformance: build ## CPython's own asyncio tests with oxloop put in
 	$(BIN)/python tools/conformance.py
 
 bench: build ## measure against other loops
