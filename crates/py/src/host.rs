@@ -2,22 +2,31 @@
 
 use oxloop_engine::{Host, System};
 
+use crate::handle::TaskStep;
 use crate::raw::Ref;
 
-/// A callback to run.
+/// A callback to run: a handle or, in its place, a [`TaskStep`].
 ///
-/// With a context: `target` is called in it, with `argument` if there is one; that is how the steps
-/// and wake-ups of C Tasks go. Without: `target` is a handle.
+/// One word: queues move jobs around, and larger ones cost more than what they save.
 #[derive(Debug)]
-pub(crate) struct Job {
-    pub(crate) target: Ref,
-    pub(crate) context: Option<Ref>,
-    pub(crate) argument: Option<Ref>,
-}
+pub(crate) struct Job(pub(crate) Ref);
 
 impl Job {
-    pub(crate) fn handle(handle: Ref) -> Job {
-        Job { target: handle, context: None, argument: None }
+    #[inline]
+    pub(crate) fn is_task_step(&self) -> bool {
+        TaskStep::of(&self.0).is_some()
+    }
+
+    /// Shows the collector what the job holds.
+    pub(crate) fn visit(&self, mut reach: impl FnMut(&Ref)) {
+        match TaskStep::of(&self.0) {
+            None => reach(&self.0),
+            Some(TaskStep { context, target, argument }) => {
+                reach(context);
+                reach(target);
+                argument.iter().for_each(reach);
+            }
+        }
     }
 }
 

@@ -334,10 +334,7 @@ impl Loop {
             };
             match payload {
                 Payload::Conn(conn) => reach(conn),
-                Payload::Job(job) => {
-                    reach(&job.target);
-                    job.context.iter().chain(&job.argument).for_each(reach);
-                }
+                Payload::Job(job) => job.visit(reach),
             }
         });
         result

@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyInt, PyString, PyTuple};
 
 use super::{Loop, LoopRef};
-use crate::handle::{HandleKind, HandleRef, When, layout, new_handle};
+use crate::handle::{HandleKind, HandleRef, TaskStep, When, layout, new_handle};
 use crate::hooks::hooks;
 use crate::host::Job;
 use crate::raw::{Arguments, Raised, Ref, copy_context, method, slot};
@@ -55,13 +55,13 @@ fn call_soon(
         check_callback(py, this, callback, "call_soon")?;
     } else if let Some(context) = &context
         && this.native.own_call_soon.get()
-        && let Some(job) = task_job(py, callback, rest, context)
+        && let Some(step) = task_step(py, callback, rest, context)
     {
-        push(this, job)?;
+        push(this, Job(step.into_object(py)?))?;
         return Ok(None);
     }
     let handle = handle(py, this, callback, rest, context, HandleKind::Soon)?;
-    push(this, Job::handle(handle.clone_ref(py)))?;
+    push(this, Job(handle.clone_ref(py)))?;
     Ok(Some(handle))
 }
 
@@ -77,7 +77,7 @@ fn call_soon_threadsafe(
     }
     let context = given_context(py, &arguments, "call_soon_threadsafe")?;
     let handle = handle(py, this, callback, rest, context, HandleKind::ThreadSafe)?;
-    let job = Job::handle(handle.clone_ref(py));
+    let job = Job(handle.clone_ref(py));
     // The owner, or anyone while nobody runs the loop, may use the front door: the order of
     // callbacks is then that of all calls.
     if this.native.thread.get() == 0 || this.native.is_on_own_thread() {
@@ -172,7 +172,7 @@ fn schedule(
     }
     let context = given_context(py, arguments, method)?;
     let timer = handle(py, this, callback, rest, context, HandleKind::Timer(when))?;
-    let job = Job::handle(timer.clone_ref(py));
+    let job = Job(timer.clone_ref(py));
     let key = this.native.engine().call_at(deadline, job);
     let key = key.map_err(no_memory)?;
     if let Some(timer) = HandleRef::of(&timer) {
@@ -197,7 +197,7 @@ impl Loop {
         let callback = callback.as_ptr();
         let handle =
             new_handle(py, owner.as_ptr(), callback, &arguments, context, HandleKind::Soon)?;
-        let pushed = self.engine().call_soon(Job::handle(handle));
+        let pushed = self.engine().call_soon(Job(handle));
         pushed.map_err(no_memory)
     }
 }
@@ -212,7 +212,7 @@ fn add_callback(
     if handle.getattr(name)?.is_truthy()? {
         return Ok(());
     }
-    Ok(push(this, Job::handle(Ref::from(&*handle)))?)
+    Ok(push(this, Job(Ref::from(&*handle)))?)
 }
 
 fn add_callback_signalsafe(
@@ -250,12 +250,12 @@ pub(super) fn no_memory<T>(_given_back: T) -> PyErr {
 
 /// The steps and wake-ups of C Tasks, which drop the handle unseen.
 #[inline]
-fn task_job(
+fn task_step(
     py: Python<'_>,
     callback: *mut ffi::PyObject,
     rest: &[*mut ffi::PyObject],
     context: &Ref,
-) -> Option<Job> {
+) -> Option<TaskStep> {
     let argument = match rest {
         [] if hooks().is_task_step(callback) => None,
         [future] if hooks().is_task_wakeup(callback) => {
@@ -266,7 +266,7 @@ fn task_job(
     };
     // SAFETY: borrowed for the call.
     let target = unsafe { Ref::from_borrowed(callback) };
-    Some(Job { target, context: Some(context.clone_ref(py)), argument })
+    Some(TaskStep { context: context.clone_ref(py), target, argument })
 }
 
 #[inline(always)]

@@ -107,7 +107,7 @@ pub(super) fn watch_once(slf: &Bound<'_, Loop>, fd: i32, writing: bool) -> PyRes
     let context = copy_context(py)?;
     let owner = slf.as_ptr();
     let handle = new_handle(py, owner, wake.as_ptr(), &arguments, context, HandleKind::Soon)?;
-    let watched = this.engine().watch_once(fd, direction(writing), Job::handle(handle));
+    let watched = this.engine().watch_once(fd, direction(writing), Job(handle));
     match watched {
         Ok(replaced) => {
             drop(replaced);
@@ -124,7 +124,7 @@ pub(super) fn watch_once(slf: &Bound<'_, Loop>, fd: i32, writing: bool) -> PyRes
 pub(super) fn unwatch_once(this: &Loop, fd: i32, writing: bool, future: &Bound<'_, PyAny>) {
     let (Some(fd), direction) = (Fd::new(fd), direction(writing)) else { return };
     let mut engine = this.engine();
-    let watching = engine.watched_by(fd, direction).and_then(|job| HandleRef::of(&job.target));
+    let watching = engine.watched_by(fd, direction).and_then(|job| HandleRef::of(&job.0));
     let mine = watching.is_some_and(|handle| handle.first_argument() == future.as_ptr());
     let job = if mine { engine.unwatch(fd, direction) } else { None };
     drop(engine);

@@ -118,7 +118,7 @@ fn add(
     let fd = descriptor(py, unsafe { Borrowed::from_ptr(py, fd) })?;
     let context = given_context(py, arguments, method)?;
     let handle = handle(py, this, callback, rest, context, HandleKind::Soon)?;
-    let job = Job::handle(handle.clone_ref(py));
+    let job = Job(handle.clone_ref(py));
     // As in asyncio, whoever watches a serving socket takes it over.
     let serving = this.native.engine().unlisten_on(fd);
     drop(serving);
@@ -162,7 +162,7 @@ fn remove(
 }
 
 fn cancel(py: Python<'_>, job: &Job) -> PyResult<()> {
-    HandleRef::of(&job.target).map_or(Ok(()), |handle| handle.cancel(py))
+    HandleRef::of(&job.0).map_or(Ok(()), |handle| handle.cancel(py))
 }
 
 /// Raises what asyncio raises if a transport owns the descriptor.
@@ -223,12 +223,12 @@ pub(super) fn fire(
     direction: Direction,
 ) -> PyResult<()> {
     let this = slf.get();
-    let handle = this.engine().watch_job(key, direction).map(|job| job.target.clone_ref(py));
+    let handle = this.engine().watch_job(key, direction).map(|job| job.0.clone_ref(py));
     let Some(handle) = handle else { return Ok(()) };
     if HandleRef::of(&handle).is_some_and(HandleRef::is_cancelled) {
         let job = this.engine().unwatch_key(key, direction);
         drop(job);
         return Ok(());
     }
-    Ok(super::run::run(py, slf, Job::handle(handle))?)
+    Ok(super::run::run(py, slf, Job(handle))?)
 }

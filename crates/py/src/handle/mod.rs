@@ -10,6 +10,7 @@
 
 mod layout;
 mod run;
+mod step;
 mod types;
 
 use std::ffi::c_ulong;
@@ -25,6 +26,7 @@ use crate::raw::{Raised, Ref, slot};
 use layout::Layout;
 pub(crate) use layout::layout;
 pub(crate) use run::{debug_run, is_exit, run_job};
+pub(crate) use step::TaskStep;
 pub(crate) use types::init;
 
 /// Arguments that need no tuple.

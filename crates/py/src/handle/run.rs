@@ -8,7 +8,7 @@ use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use super::{HandleKind, HandleRef, INLINE, layout, new_handle};
+use super::{HandleKind, HandleRef, INLINE, TaskStep, layout, new_handle};
 use crate::event_loop::Loop;
 use crate::hooks::hooks;
 use crate::host::Job;
@@ -18,12 +18,13 @@ use crate::raw::{Raised, Ref, call_in, enter_context};
 /// KeyboardInterrupt come out, and errors of the exception handler itself.
 #[inline(always)]
 pub(crate) fn run_job(py: Python<'_>, owner: &Bound<'_, Loop>, job: Job) -> Result<(), Raised> {
-    if let Some(context) = &job.context {
-        return run_bare(py, owner, &job, context);
-    }
-    match HandleRef::of(&job.target) {
+    let handle = match TaskStep::from_object(job.0) {
+        Ok(step) => return run_step(py, owner, step),
+        Err(handle) => handle,
+    };
+    match HandleRef::of(&handle) {
         Some(handle) => handle.run(py, owner),
-        None => Ok(run_foreign(py, &job.target)?),
+        None => Ok(run_foreign(py, &handle)?),
     }
 }
 
@@ -36,38 +37,34 @@ pub(crate) fn debug_run(py: Python<'_>, owner: &Bound<'_, Loop>, handle: &Ref) -
 
 /// A C Task's step: no handle was made, for nobody could have seen it.
 #[inline(always)]
-fn run_bare(
-    py: Python<'_>,
-    owner: &Bound<'_, Loop>,
-    job: &Job,
-    context: &Ref,
-) -> Result<(), Raised> {
-    let argument = job.argument.as_ref().map_or(std::ptr::null_mut(), Ref::as_ptr);
+fn run_step(py: Python<'_>, owner: &Bound<'_, Loop>, step: TaskStep) -> Result<(), Raised> {
+    let TaskStep { context, target, argument } = &step;
+    let count = usize::from(argument.is_some());
+    let argument = argument.as_ref().map_or(std::ptr::null_mut(), Ref::as_ptr);
     let arguments = [std::ptr::null_mut(), argument];
-    let count = usize::from(job.argument.is_some());
-    // SAFETY: the job holds them all, and the place before the arguments is ours.
-    let result = unsafe { call_in(context.as_ptr(), job.target.as_ptr(), &arguments[1], count) };
+    // SAFETY: the step holds them all, and the place before the arguments is ours.
+    let result = unsafe { call_in(context.as_ptr(), target.as_ptr(), &arguments[1], count) };
     match result {
         Ok(()) => Ok(()),
-        Err(raised) => Ok(bare_failed(py, owner, job, context, raised)?),
+        Err(raised) => Ok(step_failed(py, owner, step, raised)?),
     }
 }
 
 #[cold]
-fn bare_failed(
+fn step_failed(
     py: Python<'_>,
     owner: &Bound<'_, Loop>,
-    job: &Job,
-    context: &Ref,
+    step: TaskStep,
     raised: Raised,
 ) -> PyResult<()> {
     let error = PyErr::from(raised);
     if is_exit(py, &error) {
         return Err(error);
     }
-    let arguments: Vec<_> = job.argument.iter().map(Ref::as_ptr).collect();
-    let (context, target) = (context.clone_ref(py), job.target.as_ptr());
-    let handle = new_handle(py, owner.as_ptr(), target, &arguments, context, HandleKind::Soon)?;
+    let TaskStep { context, target, argument } = step;
+    let arguments: Vec<_> = argument.iter().map(Ref::as_ptr).collect();
+    let (owner_ptr, target) = (owner.as_ptr(), target.as_ptr());
+    let handle = new_handle(py, owner_ptr, target, &arguments, context, HandleKind::Soon)?;
     report(py, owner, &handle, error)
 }
 

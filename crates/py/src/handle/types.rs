@@ -12,6 +12,7 @@ use crate::raw::{Class, ClassSpec, Ref, base_size, getset, leak_table, method};
 
 /// Makes the types.
 pub(crate) fn init(py: Python<'_>, hooks: &Hooks) -> PyResult<()> {
+    super::step::init(py)?;
     Layout::make(py, hooks, |base, name, timer| {
         let tail = base_size(base);
         let spec = ClassSpec { name, tail, tail_size: size_of::<Tail>(), slots: slots(timer) };
