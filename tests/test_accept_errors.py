@@ -4,6 +4,7 @@ from support import run_child
 
 LIMIT = """
 import resource, socket
+import concurrent.futures.thread
 
 def leave_only(sock):
     # No descriptor above this one can be opened.
@@ -79,6 +80,7 @@ async def main():
     sock = socket.socket()
     leave_only(sock)
     await asyncio.sleep(0.001)
+    assert await asyncio.to_thread(str, 7) == "7"
     sock.close()
 
 loop = new_event_loop()

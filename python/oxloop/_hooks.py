@@ -13,6 +13,7 @@ import os
 import selectors
 import socket
 import sys
+import threading
 import warnings
 from asyncio import (
     Future,
@@ -131,6 +132,47 @@ if events._get_running_loop() is None:
 else:
     # Imported inside a Task, which cannot step another: done without, a little slower.
     TASK_STEP_TYPE = TASK_WAKEUP = None
+
+
+# -- running -----------------------------------------------------------------------------------
+
+
+def begin_run(loop):
+    """What ``run_forever`` does before its first turn.
+
+    Refused, it changes nothing; failed halfway, it is undone.
+    """
+    loop._check_closed()
+    loop._check_running()
+    try:
+        _set_up_run(loop)
+    except BaseException:
+        end_run(loop)
+        raise
+
+
+if PYTHON >= (3, 13):
+    _set_up_run = base_events.BaseEventLoop._run_forever_setup
+    #: What ``run_forever`` does after its last turn, also if the run failed.
+    end_run = base_events.BaseEventLoop._run_forever_cleanup
+else:
+
+    def _set_up_run(loop):
+        loop._old_agen_hooks = sys.get_asyncgen_hooks()
+        loop._set_coroutine_origin_tracking(loop._debug)
+        loop._thread_id = threading.get_ident()
+        sys.set_asyncgen_hooks(loop._asyncgen_firstiter_hook, loop._asyncgen_finalizer_hook)
+        events._set_running_loop(loop)
+
+    def end_run(loop):
+        """What ``run_forever`` does after its last turn, also if the run failed."""
+        loop._stopping = False
+        loop._thread_id = None
+        events._set_running_loop(None)
+        loop._set_coroutine_origin_tracking(False)
+        if getattr(loop, "_old_agen_hooks", None) is not None:
+            sys.set_asyncgen_hooks(*loop._old_agen_hooks)
+            loop._old_agen_hooks = None
 
 
 # -- running callbacks -----------------------------------------------------------------------

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use oxloop_os::socket::{self, Address};
-use oxloop_os::{Batch, Fd, Interest, Poller};
+use oxloop_os::{Batch, Fd, Interest, Poller, clock, fd};
 
 /// The system calls that the engine makes. Shared with the waiting thread and with [`Door`]s, of
 /// which only `wake` is called from other threads.
@@ -48,6 +48,19 @@ impl System {
     }
 }
 
+/// How long a wait without a poller is: nothing can end it early.
+const NAP: Duration = Duration::from_millis(5);
+
+/// Out of descriptors or memory before there was a poller: nothing can be watched, so nothing is
+/// missed but the wake-ups of other threads, which have to wait for the end of a nap.
+fn without_poller(error: io::Error, timeout: Option<Duration>) -> io::Result<()> {
+    if !fd::is_shortage(&error) {
+        return Err(error);
+    }
+    clock::nap(timeout.map_or(NAP, |timeout| timeout.min(NAP)));
+    Ok(())
+}
+
 impl Kernel for System {
     fn add(&self, fd: Fd, token: u64, interest: Interest) -> io::Result<()> {
         self.poller()?.add(fd, token, interest)
@@ -62,7 +75,7 @@ impl Kernel for System {
     }
 
     fn prepare(&self) -> io::Result<()> {
-        self.poller().map(drop)
+        self.poller().map(drop).or_else(|error| without_poller(error, Some(Duration::ZERO)))
     }
 
     fn renew(&self) -> io::Result<()> {
@@ -70,7 +83,14 @@ impl Kernel for System {
     }
 
     fn wait(&self, batch: &mut Batch, timeout: Option<Duration>) -> io::Result<()> {
-        self.poller()?.wait(batch, timeout)
+        if timeout == Some(Duration::ZERO) && self.poller.get().is_none() {
+            // A look at nothing.
+            return Ok(());
+        }
+        match self.poller() {
+            Ok(poller) => poller.wait(batch, timeout),
+            Err(error) => without_poller(error, timeout),
+        }
     }
 
     fn wake(&self) {

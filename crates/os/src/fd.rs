@@ -4,7 +4,16 @@
 //! [`Fd`] is such a number: never negative, nothing promised beyond that; every call on it may
 //! answer `EBADF`.
 
+use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+
+use rustix::io::Errno;
+
+/// Whether an error says that there are no descriptors or there is no memory at the moment.
+pub fn is_shortage(error: &io::Error) -> bool {
+    let code = Errno::from_io_error(error);
+    matches!(code, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS))
+}
 
 /// A descriptor number, not negative. Copying it does not duplicate the descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

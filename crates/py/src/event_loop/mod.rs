@@ -200,6 +200,13 @@ impl Loop {
         self.task_factory.set(factory);
     }
 
+    /// Run until stop() is called.
+    ///
+    /// Raises RuntimeError if the loop is closed or running, or another loop runs in this thread.
+    fn run_forever(slf: &Bound<'_, Self>) -> PyResult<()> {
+        run::run_forever(slf)
+    }
+
     /// Runs turns until `stop()` if the loop is running, which `run_forever()` sees to; exactly
     /// one turn if it is not.
     fn _run_once(slf: &Bound<'_, Self>) -> PyResult<()> {

@@ -14,6 +14,24 @@ use crate::host::Job;
 use crate::raw::Raised;
 use crate::transport::Transport;
 
+/// Runs turns until `stop()`. Whatever happens, the loop is not running afterwards.
+pub(super) fn run_forever(slf: &Bound<'_, Loop>) -> PyResult<()> {
+    let (py, this) = (slf.py(), slf.get());
+    hooks().get(py, "begin_run")?.call1((slf,))?;
+    let result = loop {
+        // By name: a subclass may have one of its own, which is a turn and no more.
+        let turn = slf.call_method0("_run_once");
+        let stopping = this.engine().is_stopping();
+        match turn {
+            Err(error) => break Err(error),
+            Ok(_) if stopping => break Ok(()),
+            Ok(_) => {}
+        }
+    };
+    let ended = hooks().get(py, "end_run").and_then(|end| end.call1((slf,)));
+    result.and(ended.map(drop))
+}
+
 /// Runs turns until `stop()` if the loop is running, exactly one turn if it is not.
 pub(super) fn run_once(slf: &Bound<'_, Loop>) -> PyResult<()> {
     let py = slf.py();

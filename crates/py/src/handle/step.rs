@@ -10,9 +10,8 @@ use std::ffi::{c_int, c_void};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyType;
 
-use crate::raw::{Class, ClassSpec, Global, Raised, Ref};
+use crate::raw::{Class, ClassSpec, Global, Raised, Ref, base_size};
 
 /// What a step is made of.
 #[derive(Debug)]
@@ -43,15 +42,17 @@ static STEPS: Global<Steps> = Global::new();
 /// Makes the type. Called once, by the module's initialisation.
 pub(super) fn init(py: Python<'_>) -> PyResult<()> {
     let slot = |slot: c_int, pfunc: *mut c_void| ffi::PyType_Slot { slot, pfunc };
+    let base = py.get_type::<PyAny>();
     let spec = ClassSpec {
         name: c"oxloop.TaskStep",
+        tail: base_size(&base),
         tail_size: size_of::<Option<TaskStep>>(),
         slots: vec![
             slot(ffi::Py_tp_traverse, traverse as *mut c_void),
             slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
         ],
     };
-    let class = Class::build(&py.get_type::<PyAny>().cast_into::<PyType>()?, spec)?;
+    let class = Class::build(&base, spec)?;
     // SAFETY: called once, before anything that reads it.
     unsafe { STEPS.set(Steps { class, pool: UnsafeCell::default() }) };
     Ok(())
@@ -99,10 +100,11 @@ impl TaskStep {
     #[inline]
     pub(crate) fn of(object: &Ref) -> Option<&TaskStep> {
         let class = &STEPS.get().class;
+        if !class.is_type_of(object.as_ptr()) {
+            return None;
+        }
         // SAFETY: an instance, alive and unchanged while it is borrowed: only its owner changes it.
-        class
-            .is_type_of(object.as_ptr())
-            .then(|| unsafe { (*class.tail::<Option<TaskStep>>(object.as_ptr())).as_ref() })?
+        unsafe { (*class.tail::<Option<TaskStep>>(object.as_ptr())).as_ref() }
     }
 }
 
