@@ -50,7 +50,6 @@ _TLS = (
     " *ssl_handshake_timeout *ssl_shutdown_timeout"
 )
 _HANDLE = "self callback args loop context"
-_PIPE = "self loop pipe protocol waiter extra"
 
 
 def _always(shape):
@@ -112,8 +111,8 @@ SIGNATURES = {
         INHERITED,
         _always("self sock protocol address waiter extra"),
     ),
-    "Loop._make_read_pipe_transport": (INHERITED, _always("self pipe protocol waiter extra")),
-    "Loop._make_write_pipe_transport": (INHERITED, _always("self pipe protocol waiter extra")),
+    "Loop._make_read_pipe_transport": (EVENT_LOOP, _always("self pipe protocol waiter extra")),
+    "Loop._make_write_pipe_transport": (EVENT_LOOP, _always("self pipe protocol waiter extra")),
     "Loop._make_subprocess_transport": (
         INHERITED,
         _always("self protocol args shell stdin stdout stderr bufsize extra kwargs**"),
@@ -155,8 +154,6 @@ SIGNATURES = {
         INHERITED,
         _always("self loop sock protocol address waiter extra"),
     ),
-    "unix_events._UnixReadPipeTransport.__init__": (INHERITED, _always(_PIPE)),
-    "unix_events._UnixWritePipeTransport.__init__": (INHERITED, _always(_PIPE)),
 }
 
 #: The slots of each class of its own: native instances are filled at their offsets.
@@ -179,8 +176,6 @@ _WATCHES = "_add_reader _add_writer _remove_reader _remove_writer"
 #: The private hooks of the loop that asyncio's classes call when they run on oxloop.
 LOOP_HOOKS_OF = {
     "selector_events._SelectorDatagramTransport": _WATCHES + " _selector _transports",
-    "unix_events._UnixReadPipeTransport": "_add_reader _remove_reader",
-    "unix_events._UnixWritePipeTransport": _WATCHES,
     "unix_events._UnixSubprocessTransport": "",
     "base_events.Server": "_start_serving _stop_serving",
     "sslproto.SSLProtocol": "",

@@ -29,6 +29,7 @@ from asyncio import (
     tasks,
     transports,
     trsock,
+    unix_events,
 )
 
 PYTHON = sys.version_info[:2]
@@ -42,6 +43,7 @@ FUTURES = futures
 SelectorEventLoop = asyncio.SelectorEventLoop
 Socket = socket.socket
 FlowControlMixin = transports._FlowControlMixin
+ReadTransport = transports.ReadTransport
 set_result_unless_cancelled = futures._set_result_unless_cancelled
 transport_socket = trsock.TransportSocket
 strerror = os.strerror
@@ -70,12 +72,23 @@ STREAM_TRANSPORT_CONSTANTS = {
     "_read_ready_cb": NotImplemented,
 }
 
+READ_PIPE_CONSTANTS = {
+    "__module__": "oxloop",
+    "__doc__": "The reading end of a pipe: an asyncio.ReadTransport with its data path in Rust.",
+    "max_size": 256 * 1024,
+}
+
+WRITE_PIPE_CONSTANTS = {
+    "__module__": "oxloop",
+    "__doc__": "The writing end of a pipe: an asyncio.WriteTransport with its data path in Rust.",
+}
+
 if PYTHON < (3, 14):
     DefaultEventLoopPolicy = asyncio.DefaultEventLoopPolicy
     set_event_loop_policy = asyncio.set_event_loop_policy
 elif PYTHON < (3, 16):
     # The public names warn; these are what they lead to.
-    DefaultEventLoopPolicy = asyncio.unix_events._DefaultEventLoopPolicy
+    DefaultEventLoopPolicy = unix_events._DefaultEventLoopPolicy
     set_event_loop_policy = events._set_event_loop_policy
 
 
@@ -394,12 +407,59 @@ def transport_repr(transport):
     return f"<{' '.join(info)}>"
 
 
+def pipe_extra(pipe, extra):
+    """The extra information of a pipe transport."""
+    info = dict(extra) if extra else {}
+    info["pipe"] = pipe
+    return info
+
+
+def _pipe_repr(transport, is_polling, *more):
+    """What asyncio's reprs of pipe transports have in common."""
+    info = [type(transport).__name__]
+    loop = transport._loop
+    if transport._pipe is None:
+        info.append("closed")
+    elif transport._closing:
+        info.append("closing")
+    info.append(f"fd={transport._fileno}")
+    if transport._pipe is None:
+        info.append("closed")
+    elif loop is None or loop.is_closed():
+        info.append("open")
+    else:
+        info += ["polling" if is_polling() else "idle", *more]
+    return f"<{' '.join(info)}>"
+
+
+def read_pipe_repr(transport):
+    """asyncio's repr of a read pipe transport."""
+    return _pipe_repr(transport, transport.is_reading)
+
+
+def write_pipe_repr(transport):
+    """asyncio's repr of a write pipe transport."""
+    buffered = f"bufsize={transport.get_write_buffer_size()}"
+    return _pipe_repr(transport, transport._is_write_blocked, buffered)
+
+
 def report_connection_made_error(transport, exc):
     """``connection_made`` failed: reported as the callback that it is in asyncio."""
+    _report_callback_error(transport, "connection_made", (transport,), exc)
+
+
+def report_data_received_error(transport, exc):
+    """``data_received`` of a pipe's protocol failed; in asyncio it is part of a callback."""
+    _report_callback_error(transport, "data_received", (), exc)
+
+
+def _report_callback_error(transport, name, args, exc):
     protocol = transport.get_protocol()
     loop = transport._loop
-    callback = getattr(protocol, "connection_made", protocol)
-    source = format_helpers._format_callback_source(callback, (transport,))
+    if loop is None:
+        return
+    callback = getattr(protocol, name, protocol)
+    source = format_helpers._format_callback_source(callback, args)
     loop.call_exception_handler(
         {
             "message": f"Exception in callback {source}",
@@ -429,6 +489,23 @@ def report_fatal_error(transport, exc, message):
         )
 
 
+def report_read_pipe_error(transport, exc, message):
+    """What ``_fatal_error`` of a read pipe says: EIO is how a terminal ends."""
+    if isinstance(exc, OSError) and exc.errno != errno.EIO:
+        loop = transport._loop
+        if loop is not None:
+            loop.call_exception_handler(
+                {
+                    "message": message,
+                    "exception": exc,
+                    "transport": transport,
+                    "protocol": transport.get_protocol(),
+                }
+            )
+    else:
+        report_fatal_error(transport, exc, message)
+
+
 def report_flow_error(transport, what, exc):
     """``pause_writing`` or ``resume_writing`` failed."""
     transport._loop.call_exception_handler(
@@ -443,6 +520,18 @@ def report_flow_error(transport, what, exc):
 
 def log_transport(transport, what):
     selector_events.logger.debug("%r %s", transport, what)
+
+
+def log_closed_by_peer(transport):
+    unix_events.logger.info("%r was closed by peer", transport)
+
+
+def refuse_pipe_data(data):
+    raise AssertionError(repr(data))
+
+
+def warn_lost_pipe_write():
+    unix_events.logger.warning("pipe closed by peer or os.write(pipe, data) raised exception.")
 
 
 def warn_lost_write():

@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use oxloop_os::file;
 use oxloop_os::socket::{self, Address};
 use oxloop_os::{Batch, Fd, Interest, Poller, clock, fd};
 
@@ -28,6 +29,10 @@ pub trait Kernel: Send + Sync + 'static {
     fn send(&self, fd: Fd, data: &[u8]) -> io::Result<usize>;
     fn send_vectored(&self, fd: Fd, pieces: &[IoSlice<'_>]) -> io::Result<usize>;
     fn shutdown_write(&self, fd: Fd) -> io::Result<()>;
+    /// As `receive`, of what is no socket; so are the two below.
+    fn read(&self, fd: Fd, buffer: &mut [u8]) -> io::Result<usize>;
+    fn write(&self, fd: Fd, data: &[u8]) -> io::Result<usize>;
+    fn write_vectored(&self, fd: Fd, pieces: &[IoSlice<'_>]) -> io::Result<usize>;
     fn accept(&self, listener: Fd) -> io::Result<(Fd, Address)>;
 }
 
@@ -118,6 +123,18 @@ impl Kernel for System {
 
     fn shutdown_write(&self, fd: Fd) -> io::Result<()> {
         socket::shutdown_write(fd)
+    }
+
+    fn read(&self, fd: Fd, buffer: &mut [u8]) -> io::Result<usize> {
+        file::read(fd, buffer)
+    }
+
+    fn write(&self, fd: Fd, data: &[u8]) -> io::Result<usize> {
+        file::write(fd, data)
+    }
+
+    fn write_vectored(&self, fd: Fd, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        file::write_vectored(fd, pieces)
     }
 
     fn accept(&self, listener: Fd) -> io::Result<(Fd, Address)> {

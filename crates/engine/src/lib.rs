@@ -38,6 +38,6 @@ pub use reactor::Owner;
 pub use ready::Ready;
 pub use slots::{Key, Slots};
 pub use step::{AcceptFailure, Direction, Flushed, Step, Wait};
-pub use stream::{Closing, Limits, Settled, WriteQueue, Wrote};
+pub use stream::{Closing, End, Limits, Settled, WriteQueue, Wrote};
 pub use timers::Timers;
 pub use watch::Replaced;

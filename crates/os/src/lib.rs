@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod fd;
+pub mod file;
 pub mod poller;
 pub mod socket;
 mod wake;

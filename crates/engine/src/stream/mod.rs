@@ -6,6 +6,7 @@
 //! still sent) or `abort` (neither); released.
 
 mod flow;
+mod medium;
 mod queue;
 mod read;
 mod write;
@@ -20,13 +21,16 @@ use crate::reactor::{Kind, Reactor, Source};
 use crate::slots::Key;
 
 pub use flow::Limits;
+pub use medium::End;
 pub use queue::WriteQueue;
 pub use write::{Closing, Settled, Wrote};
 
 use flow::Flow;
+use medium::Medium;
 
 pub(crate) struct Stream<H: Host> {
     pub(crate) conn: H::Conn,
+    medium: Medium,
     queue: WriteQueue<H::Bytes>,
     flow: Flow,
     /// Bytes that the next read asks for.
@@ -59,9 +63,10 @@ enum Output {
 }
 
 impl<H: Host> Stream<H> {
-    fn new(conn: H::Conn) -> Stream<H> {
+    fn new(conn: H::Conn, medium: Medium) -> Stream<H> {
         Stream {
             conn,
+            medium,
             queue: WriteQueue::default(),
             flow: Flow::default(),
             appetite: read::APPETITE,
@@ -85,7 +90,27 @@ impl<H: Host> Engine<H> {
     /// Makes a stream of a connected, non-blocking socket. Nothing is registered yet. If there is
     /// no memory the payload comes back.
     pub fn open_stream(&mut self, fd: Fd, conn: H::Conn) -> Result<Key, (io::Error, H::Conn)> {
-        match self.reactor.insert(fd, Kind::Stream(Stream::new(conn))) {
+        self.open_medium(fd, Medium::Socket, conn)
+    }
+
+    /// Makes a stream of one end of a non-blocking pipe, or of what works like one. Of the writing
+    /// end, `start_reading` watches for the reader's end: [`Step::Ended`](crate::Step::Ended).
+    pub fn open_pipe(
+        &mut self,
+        fd: Fd,
+        end: End,
+        conn: H::Conn,
+    ) -> Result<Key, (io::Error, H::Conn)> {
+        self.open_medium(fd, Medium::Pipe(end), conn)
+    }
+
+    fn open_medium(
+        &mut self,
+        fd: Fd,
+        medium: Medium,
+        conn: H::Conn,
+    ) -> Result<Key, (io::Error, H::Conn)> {
+        match self.reactor.insert(fd, Kind::Stream(Stream::new(conn, medium))) {
             Ok(key) => Ok(key),
             Err(Kind::Stream(stream)) => Err((io::ErrorKind::OutOfMemory.into(), stream.conn)),
             Err(_) => unreachable!("insert gives back what it was given"),

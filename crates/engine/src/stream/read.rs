@@ -62,7 +62,8 @@ impl<H: Host> Engine<H> {
         if !stream.reading {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let count = self.kernel.receive(fd, buffer)?;
+        let medium = stream.medium;
+        let count = medium.read(&*self.kernel, fd, buffer)?;
         if count == 0 && !buffer.is_empty() {
             self.note_end(key);
         }
@@ -78,11 +79,16 @@ impl<H: Host> Engine<H> {
         if stream.offered {
             return Some(Step::Offer(key));
         }
-        let appetite = stream.appetite as usize;
+        if stream.medium.is_only_written() {
+            // There is nothing to read: the reader is gone.
+            self.note_end(key);
+            return Some(Step::Ended(key));
+        }
+        let (appetite, medium) = (stream.appetite as usize, stream.medium);
         if self.scratch.len() < appetite && self.grow_scratch(appetite).is_err() {
             return Some(Step::ReadFailed(key, io::ErrorKind::OutOfMemory.into()));
         }
-        match self.kernel.receive(fd, &mut self.scratch[..appetite]) {
+        match medium.read(&*self.kernel, fd, &mut self.scratch[..appetite]) {
             Ok(0) => {
                 self.note_end(key);
                 Some(Step::Ended(key))

@@ -14,6 +14,7 @@ use crate::host::Host;
 use crate::kernel::Kernel;
 use crate::slots::Key;
 use crate::step::{Flushed, Step};
+use crate::stream::medium::Medium;
 use crate::stream::{Limits, Output, WriteQueue, stream_of};
 
 /// A write of this size (bytes) does not wait for others to join it.
@@ -73,10 +74,10 @@ impl<H: Host> Engine<H> {
         if !matches!(stream.output, Output::Open | Output::ClosesAfterQueue) {
             return Wrote::Closed;
         }
-        let large = data.len() >= AT_ONCE;
+        let large = data.len() >= AT_ONCE || stream.medium.writes_at_once();
         let mut start = 0;
         if large && stream.queue.is_empty() {
-            match kernel.send(fd, data) {
+            match stream.medium.write(&**kernel, fd, data) {
                 Ok(sent) if sent == data.len() => return Wrote::Fine,
                 Ok(sent) => (start, stream.blocked) = (sent, true),
                 Err(error) => match error.kind() {
@@ -102,6 +103,14 @@ impl<H: Host> Engine<H> {
             Ok(())
         };
         sent.map_or_else(Wrote::Failed, |()| self.pause_if_full(key))
+    }
+
+    /// Sends what is queued now, as far as the kernel takes it: nobody may flush it soon.
+    pub fn flush_now(&mut self, key: Key) -> io::Result<()> {
+        match self.stream(key) {
+            Some(stream) if !stream.blocked => self.send_early(key),
+            _ => Ok(()),
+        }
     }
 
     /// Says that nothing more will be written; reading goes on.
@@ -246,7 +255,7 @@ impl<H: Host> Engine<H> {
         let was_blocked = stream.blocked;
         stream.blocked = false;
         while !stream.queue.is_empty() {
-            match send_some(&**kernel, fd, &stream.queue) {
+            match send_some(&**kernel, stream.medium, fd, &stream.queue) {
                 Ok(Sent { bytes, short }) => {
                     stream.queue.advance(bytes);
                     if short {
@@ -326,16 +335,17 @@ struct Sent {
 
 fn send_some<K: Kernel, B: AsRef<[u8]>>(
     kernel: &K,
+    medium: Medium,
     fd: Fd,
     queue: &WriteQueue<B>,
 ) -> io::Result<Sent> {
     if let Some(piece) = queue.single() {
-        let bytes = kernel.send(fd, piece)?;
+        let bytes = medium.write(kernel, fd, piece)?;
         return Ok(Sent { bytes, short: bytes < piece.len() });
     }
     let mut slices = [IoSlice::new(&[]); PIECES];
     let count = queue.pieces(&mut slices);
     let given: usize = slices[..count].iter().map(|slice| slice.len()).sum();
-    let bytes = kernel.send_vectored(fd, &slices[..count])?;
+    let bytes = medium.write_vectored(kernel, fd, &slices[..count])?;
     Ok(Sent { bytes, short: bytes < given })
 }

@@ -1,6 +1,6 @@
 //! The scripted kernel.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::{self, ErrorKind, IoSlice};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -43,6 +43,8 @@ struct State {
     sent: HashMap<i32, Vec<u8>>,
     sends: usize,
     shut: Vec<i32>,
+    /// Who was read or written as a file, not as a socket.
+    files: HashSet<i32>,
     arrivals: VecDeque<io::Result<i32>>,
     refuse: Option<ErrorKind>,
 }
@@ -178,6 +180,11 @@ impl Script {
         self.shuts(fd) > 0
     }
 
+    /// Whether the number was read or written as a file, not as a socket.
+    pub fn is_file(&self, fd: i32) -> bool {
+        self.state().files.contains(&fd)
+    }
+
     /// How often the end of writing was said.
     pub fn shuts(&self, fd: i32) -> usize {
         self.state().shut.iter().filter(|&&shut| shut == fd).count()
@@ -303,6 +310,21 @@ impl Kernel for Script {
     fn shutdown_write(&self, fd: Fd) -> io::Result<()> {
         self.state().shut.push(fd.raw());
         Ok(())
+    }
+
+    fn read(&self, fd: Fd, buffer: &mut [u8]) -> io::Result<usize> {
+        self.state().files.insert(fd.raw());
+        self.receive(fd, buffer)
+    }
+
+    fn write(&self, fd: Fd, data: &[u8]) -> io::Result<usize> {
+        self.state().files.insert(fd.raw());
+        self.send(fd, data)
+    }
+
+    fn write_vectored(&self, fd: Fd, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.state().files.insert(fd.raw());
+        self.send_vectored(fd, pieces)
     }
 
     fn accept(&self, _listener: Fd) -> io::Result<(Fd, Address)> {

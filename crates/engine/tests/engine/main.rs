@@ -9,6 +9,7 @@ mod ghosts;
 mod inbox;
 mod interrupted;
 mod listener;
+mod pipes;
 mod setup;
 mod stream_close;
 mod stream_end;

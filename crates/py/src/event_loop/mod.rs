@@ -29,9 +29,11 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::hooks::hooks;
 use crate::host::{Job, PyHost};
 use crate::raw::{Ref, Slot, copy_context};
-use crate::transport::{Opening, make_socket_transport};
+use crate::transport::{Opening, make_pipe_transport, make_socket_transport};
 
 use accept::Serving;
+
+pub(crate) use accept::file_descriptor;
 
 /// The native half of an event loop: scheduling, turns, readiness, streams.
 #[pyclass(frozen, subclass, module = "oxloop._oxloop")]
@@ -98,6 +100,11 @@ impl Loop {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.get()
+    }
+
+    /// Whether `run_forever` is under way.
+    pub(crate) fn is_running(&self) -> bool {
+        self.thread.get() != 0
     }
 
     pub(crate) fn check_closed(&self) -> PyResult<()> {
@@ -277,6 +284,28 @@ impl Loop {
         let sock = Some(sock);
         let opening = Opening { protocol, context, server, fd, sock, peer: None, extra };
         make_socket_transport(slf, opening, waiter)
+    }
+
+    #[pyo3(signature = (pipe, protocol, waiter=None, extra=None))]
+    fn _make_read_pipe_transport<'py>(
+        slf: &Bound<'py, Self>,
+        pipe: &Bound<'py, PyAny>,
+        protocol: &Bound<'py, PyAny>,
+        waiter: Option<Bound<'py, PyAny>>,
+        extra: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        make_pipe_transport(slf, false, pipe, protocol, waiter, extra)
+    }
+
+    #[pyo3(signature = (pipe, protocol, waiter=None, extra=None))]
+    fn _make_write_pipe_transport<'py>(
+        slf: &Bound<'py, Self>,
+        pipe: &Bound<'py, PyAny>,
+        protocol: &Bound<'py, PyAny>,
+        waiter: Option<Bound<'py, PyAny>>,
+        extra: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        make_pipe_transport(slf, true, pipe, protocol, waiter, extra)
     }
 
     fn _try_recv(&self, py: Python<'_>, fd: i32, count: isize) -> PyResult<Option<Py<PyAny>>> {

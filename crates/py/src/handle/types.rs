@@ -15,8 +15,8 @@ pub(crate) fn init(py: Python<'_>, hooks: &Hooks) -> PyResult<()> {
     super::step::init(py)?;
     Layout::make(py, hooks, |base, name, timer| {
         let tail = base_size(base);
-        let spec = ClassSpec { name, tail, tail_size: size_of::<Tail>(), slots: slots(timer) };
-        Class::build(base, spec)
+        let (tail_size, slots) = (size_of::<Tail>(), slots(timer));
+        Class::build(base, ClassSpec { name, tail, tail_size, slots, own_slots: Vec::new() })
     })
 }
 

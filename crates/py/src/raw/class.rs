@@ -44,6 +44,8 @@ pub(crate) struct ClassSpec {
     pub(crate) tail: usize,
     pub(crate) tail_size: usize,
     pub(crate) slots: Vec<ffi::PyType_Slot>,
+    /// Offsets of reference slots that the class adds to the base's, before the tail.
+    pub(crate) own_slots: Vec<isize>,
 }
 
 impl Class {
@@ -71,12 +73,9 @@ impl Class {
         // point to is static or leaked by `install`.
         let object = unsafe { ffi::PyType_FromSpecWithBases(&mut definition, bases.as_ptr()) };
         let ty = NonNull::new(object.cast()).ok_or_else(|| PyErr::fetch(py))?;
-        Ok(Class {
-            ty,
-            tail,
-            slots: reference_slots(base)?.into_boxed_slice(),
-            free: UnsafeCell::default(),
-        })
+        let mut references = reference_slots(base)?;
+        references.extend(spec.own_slots);
+        Ok(Class { ty, tail, slots: references.into_boxed_slice(), free: UnsafeCell::default() })
     }
 
     pub(crate) fn as_ptr(&self) -> *mut ffi::PyTypeObject {

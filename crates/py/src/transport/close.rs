@@ -22,14 +22,13 @@ impl Transport<'_> {
             Closing::Now => self.lose_later(py, None),
             Closing::AfterFlush | Closing::Already => Ok(()),
             Closing::Failed(error) => {
-                let message = "Fatal write error on socket transport";
-                self.fatal_error(py, os_error(py, &error), message)
+                self.fatal_error(py, os_error(py, &error), self.tail.kind.write_error())
             }
         }
     }
 
     /// Drops what is queued and loses the connection.
-    fn force_close(self, py: Python<'_>, error: Option<Ref>) -> PyResult<()> {
+    pub(super) fn force_close(self, py: Python<'_>, error: Option<Ref>) -> PyResult<()> {
         if self.tail.lost.get() > 0 {
             return Ok(());
         }
@@ -49,7 +48,7 @@ impl Transport<'_> {
     }
 
     fn fatal_value(self, py: Python<'_>, error: Ref, message: &str) -> PyResult<()> {
-        let report = hooks().get(py, "report_fatal_error")?;
+        let report = hooks().get(py, self.tail.kind.error_hook())?;
         let reported = report.call1((self.bind(py), error.bind(py), message));
         self.force_close(py, Some(error))?;
         reported.map(drop)
@@ -115,6 +114,7 @@ impl Transport<'_> {
     }
 
     fn close_socket(self, py: Python<'_>) -> PyResult<()> {
+        self.close_duplicate();
         let socket = &self.tail.socket;
         if let Some(sock) = self.tail.sock.take() {
             socket.bare.set(false);
@@ -126,6 +126,12 @@ impl Transport<'_> {
             fd.close();
         }
         Ok(())
+    }
+
+    fn close_duplicate(self) {
+        if let Some(duplicate) = self.tail.duplicate.take() {
+            duplicate.close();
+        }
     }
 
     fn detach(self, py: Python<'_>, server: &Ref) -> PyResult<()> {
@@ -140,6 +146,7 @@ impl Transport<'_> {
     /// The finalizer: nobody closed the transport.
     pub(super) fn abandon(self, py: Python<'_>) -> PyResult<()> {
         if !self.is_open() {
+            self.close_duplicate();
             return Ok(());
         }
         let warned = hooks().get(py, "warn_unclosed")?.call1((self.bind(py),));
@@ -192,7 +199,7 @@ impl Transport<'_> {
         };
         match given.or(keyword) {
             Some(message) => this.fatal_value(py, error, &message.extract::<String>()?),
-            None => this.fatal_value(py, error, "Fatal error on transport"),
+            None => this.fatal_value(py, error, this.tail.kind.unnamed_error()),
         }
     }
 }

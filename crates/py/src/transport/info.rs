@@ -9,7 +9,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::types::base_slots;
+use super::types::{Kind, base_slots};
 use super::{Transport, address};
 use crate::hooks::hooks;
 use crate::raw::{Ref, slot};
@@ -73,7 +73,8 @@ impl Transport<'_> {
     /// Before the socket is closed: what may still be asked for later.
     pub(super) fn remember_addresses(self, _py: Python<'_>) {
         // SAFETY: a slot of a live instance, compared with null.
-        if unsafe { (*self.base_slot(base_slots().0)).is_null() } {
+        let asked = unsafe { !(*self.base_slot(base_slots().0)).is_null() };
+        if !asked && self.tail.kind == Kind::Stream {
             self.remember_local();
         }
     }
@@ -93,7 +94,7 @@ impl Transport<'_> {
         unsafe { slot(self.object, offset) }
     }
 
-    fn put_base_slot(self, offset: isize, value: Option<Ref>) {
+    pub(super) fn put_base_slot(self, offset: isize, value: Option<Ref>) {
         let value = value.map_or(std::ptr::null_mut(), Ref::into_ptr);
         // SAFETY: the slot is filled before the old reference is dropped.
         unsafe {
@@ -109,7 +110,9 @@ impl Transport<'_> {
 
     /// Makes `protocol` the one that is called.
     pub(super) fn use_protocol(self, py: Python<'_>, protocol: &Bound<'_, PyAny>) -> PyResult<()> {
-        let buffered = protocol.is_instance(hooks().buffered_protocol.bind(py))?;
+        // asyncio's pipe transports know no BufferedProtocol.
+        let buffered = self.tail.kind == Kind::Stream
+            && protocol.is_instance(hooks().buffered_protocol.bind(py))?;
         self.tail.buffered.set(buffered);
         self.tail.connected.set(true);
         let old = self.tail.protocol.replace(Some(protocol.into()));

@@ -1,7 +1,8 @@
-//! `StreamTransport`: a connection, as a protocol sees it.
+//! Transports: connections and pipes, as a protocol sees them.
 //!
-//! The type derives from asyncio's `_FlowControlMixin` (so it is an `asyncio.Transport`), has a
-//! `__dict__` and weak references, and keeps its state in a tail of its own. Bytes, flow control
+//! The types derive from asyncio's (`StreamTransport` and `WritePipeTransport` from
+//! `_FlowControlMixin`, `ReadPipeTransport` from `ReadTransport`), have a `__dict__` and weak
+//! references, and keep their state in a tail that is the same for all. Bytes, flow control
 //! and the order of events are the engine's; here they become calls of the protocol, with asyncio's
 //! error handling.
 //!
@@ -13,6 +14,7 @@ mod address;
 mod close;
 mod info;
 mod open;
+mod pipe;
 mod read;
 mod tail;
 mod types;
@@ -28,6 +30,7 @@ use crate::event_loop::Loop;
 use crate::raw::Ref;
 
 pub(crate) use open::{Opening, make_socket_transport};
+pub(crate) use pipe::make_pipe_transport;
 pub(crate) use types::{init, type_objects};
 
 use tail::Tail;

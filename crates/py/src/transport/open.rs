@@ -47,13 +47,7 @@ impl Transport<'_> {
     /// Makes the transport and its stream. On an error a bare descriptor is closed.
     pub(crate) fn open(owner: &Bound<'_, Loop>, opening: Opening<'_>) -> PyResult<Ref> {
         let py = owner.py();
-        // SAFETY: a new instance; its tail is written before anything looks at it.
-        let object = unsafe {
-            let class = class(Kind::Stream);
-            let object = Ref::from_owned(py, ffi::PyType_GenericAlloc(class.as_ptr(), 0))?;
-            tail_of(object.as_ptr()).write(Tail::new(Kind::Stream));
-            object
-        };
+        let object = Transport::allocate(py, Kind::Stream)?;
         let Some(this) = Transport::of(&object) else { unreachable!("it was just made") };
         let tail = this.tail;
         let (extra_slot, loop_slot) = base_slots();
@@ -91,9 +85,19 @@ impl Transport<'_> {
         Ok(object)
     }
 
+    /// A transport without anything.
+    pub(super) fn allocate(py: Python<'_>, kind: Kind) -> PyResult<Ref> {
+        // SAFETY: a new instance; its tail is written before anything looks at it.
+        unsafe {
+            let object = Ref::from_owned(py, ffi::PyType_GenericAlloc(class(kind).as_ptr(), 0))?;
+            tail_of(object.as_ptr()).write(Tail::new(kind));
+            Ok(object)
+        }
+    }
+
     /// The transport could not begin: nothing of it stays in the engine, and its descriptor is
     /// closed unless it came in a socket, which is the caller's.
-    fn discard(self, py: Python<'_>) {
+    pub(super) fn discard(self, py: Python<'_>) {
         self.tail.closing.set(true);
         self.tail.sock.set(None);
         if let Err(error) = self.let_go(py) {
@@ -130,7 +134,7 @@ impl Transport<'_> {
     }
 
     /// `connection_made` in the next turn, then reading, then the waiter.
-    fn start_later(
+    pub(super) fn start_later(
         self,
         py: Python<'_>,
         owner: &Bound<'_, Loop>,

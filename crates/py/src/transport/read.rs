@@ -9,13 +9,12 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use super::Transport;
+use super::types::Kind;
 use crate::errors::os_error;
 use crate::event_loop::Loop;
 use crate::handle::is_exit;
 use crate::hooks::hooks;
 use crate::raw::{Ref, View};
-
-const READ_ERROR: &str = "Fatal read error on socket transport";
 
 impl Transport<'_> {
     /// Data is in the engine's buffer.
@@ -35,7 +34,7 @@ impl Transport<'_> {
         let data = match data {
             Ok(data) => data,
             // The bytes are read and cannot be delivered: better no connection than a gap.
-            Err(error) => return this.fatal_error(py, error, READ_ERROR),
+            Err(error) => return this.fatal_error(py, error, this.tail.kind.read_error()),
         };
         let result = this.call_protocol(py, |protocol| {
             call_method(py, protocol, &hooks().names.data_received, Some(&data)).map(drop)
@@ -83,7 +82,7 @@ impl Transport<'_> {
             {
                 Ok(())
             }
-            Err(error) => this.fatal_error(py, os_error(py, &error), READ_ERROR),
+            Err(error) => this.fatal_error(py, os_error(py, &error), this.tail.kind.read_error()),
         }
     }
 
@@ -91,6 +90,11 @@ impl Transport<'_> {
     pub(crate) fn ended(py: Python<'_>, owner: &Loop, key: Key) -> PyResult<()> {
         let Some(conn) = conn(py, owner, key) else { return Ok(()) };
         let Some(this) = Transport::of(&conn) else { return Ok(()) };
+        match this.tail.kind {
+            Kind::Stream => {}
+            Kind::ReadPipe => return this.pipe_ended(py),
+            Kind::WritePipe => return this.reader_gone(py),
+        }
         if owner.is_debug() {
             this.log_debug(py, "received EOF")?;
         }
@@ -119,7 +123,7 @@ impl Transport<'_> {
     ) -> PyResult<()> {
         let Some(conn) = conn(py, owner, key) else { return Ok(()) };
         let Some(this) = Transport::of(&conn) else { return Ok(()) };
-        this.fatal_error(py, os_error(py, error), READ_ERROR)
+        this.fatal_error(py, os_error(py, error), this.tail.kind.read_error())
     }
 
     /// An error of a callback ends the connection; SystemExit and KeyboardInterrupt the run.
@@ -133,6 +137,7 @@ impl Transport<'_> {
         match result {
             Ok(_) => Ok(()),
             Err(error) if is_exit(py, &error) => Err(error),
+            Err(error) if self.tail.kind == Kind::ReadPipe => self.report_callback(py, error),
             Err(error) => self.fatal_error(py, error, message),
         }
     }
@@ -160,7 +165,7 @@ impl Transport<'_> {
         let (Some(owner), Some(stream)) = (this.owner(py), this.stream()) else { return Ok(()) };
         let started = owner.engine().start_reading(stream);
         if let Err(error) = started {
-            return this.fatal_error(py, os_error(py, &error), READ_ERROR);
+            return this.fatal_error(py, os_error(py, &error), this.tail.kind.read_error());
         }
         if owner.is_debug() { this.log_debug(py, "resumes reading") } else { Ok(()) }
     }

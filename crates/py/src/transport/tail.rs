@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_void};
 
-use oxloop_engine::{Address, Key};
+use oxloop_engine::{Address, Fd, Key};
 use pyo3::ffi;
 
 use super::Socket;
@@ -23,12 +23,14 @@ pub(super) struct Tail {
     pub(super) protocol: Slot,
     pub(super) context: Slot,
     pub(super) server: Slot,
-    /// The Python socket: given, or made when somebody asks for it.
+    /// The Python socket: given, or made when somebody asks for it. Of a pipe transport, the file.
     pub(super) sock: Slot,
     /// Who waits for the write queue to be empty (sendfile).
     pub(super) empty_waiter: Slot,
     pub(super) stream: Cell<Option<Key>>,
     pub(super) socket: Socket,
+    /// The descriptor that the stream has instead of the file's own; ours to close.
+    pub(super) duplicate: Cell<Option<Fd>>,
     pub(super) peer: RefCell<Option<Box<Address>>>,
     pub(super) local: RefCell<Option<Box<Address>>>,
     /// Ends of the connection that were noticed; from 1 on, nothing is sent any more.
@@ -54,6 +56,7 @@ impl Tail {
             empty_waiter: Slot::default(),
             stream: Cell::new(None),
             socket: Socket { fd: Cell::new(None), bare: Cell::new(false) },
+            duplicate: Cell::new(None),
             peer: RefCell::new(None),
             local: RefCell::new(None),
             lost: Cell::new(0),

@@ -3,7 +3,7 @@
 //! Every one has the same tail at the same offset, whatever it derives from, so a method finds its
 //! state without asking which of them it was called on. [`Kind`] says so where they differ.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_int, c_void};
 use std::mem::offset_of;
 
 use pyo3::ffi;
@@ -20,11 +20,15 @@ use crate::raw::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Stream,
+    ReadPipe,
+    WritePipe,
 }
+
+const KINDS: usize = 3;
 
 /// The types, in the order of [`Kind`], and what they have in common.
 struct Classes {
-    table: [Class; 1],
+    table: [Class; KINDS],
     /// Offsets of the slots `_extra` and `_loop`.
     extra: isize,
     owner: isize,
@@ -64,38 +68,51 @@ pub(super) fn base_slots() -> (isize, isize) {
 pub(crate) fn init(py: Python<'_>, hooks: &Hooks) -> PyResult<()> {
     let base = hooks.base_class(py, "FlowControlMixin")?;
     let tail = base_size(&base);
-    let stream = build(&base, c"oxloop.StreamTransport", tail, stream_methods())?;
-    let constants = hooks.get(py, "STREAM_TRANSPORT_CONSTANTS")?;
-    set_constants(&stream.bind(py), &constants)?;
-    let classes = Classes {
-        table: [stream],
-        extra: slot_offset(&base, "_extra")?,
-        owner: slot_offset(&base, "_loop")?,
-    };
+    let (extra, owner) = (slot_offset(&base, "_extra")?, slot_offset(&base, "_loop")?);
+    let stream = build(&base, c"oxloop.StreamTransport", tail, stream_table())?;
+    let write_pipe = build(&base, c"oxloop.WritePipeTransport", tail, write_pipe_table())?;
+    // Its base is smaller and lacks `_loop`: it has one of its own, at the same place.
+    let read_base = hooks.base_class(py, "ReadTransport")?;
+    let mut table = read_pipe_table();
+    table.own_slots = vec![(c"_loop", owner)];
+    let read_pipe = build(&read_base, c"oxloop.ReadPipeTransport", tail, table)?;
+    let table = [stream, read_pipe, write_pipe];
+    for (class, name) in table.iter().zip(CONSTANTS) {
+        set_constants(&class.bind(py), &hooks.get(py, name)?)?;
+    }
+    let classes = Classes { table, extra, owner };
     // SAFETY: called once, by the module's initialisation, before anything that reads them.
     unsafe { CLASSES.set(classes) };
     Ok(())
 }
 
 /// The type objects, for the module.
-pub(crate) fn type_objects(py: Python<'_>) -> [Bound<'_, PyType>; 1] {
+pub(crate) fn type_objects(py: Python<'_>) -> [Bound<'_, PyType>; KINDS] {
     CLASSES.get().table.each_ref().map(|class| class.bind(py))
 }
+
+/// Names in `oxloop._hooks`.
+const CONSTANTS: [&str; KINDS] =
+    ["STREAM_TRANSPORT_CONSTANTS", "READ_PIPE_CONSTANTS", "WRITE_PIPE_CONSTANTS"];
 
 /// What the types have of their own.
 struct Table {
     methods: Vec<ffi::PyMethodDef>,
     attributes: Vec<ffi::PyGetSetDef>,
+    /// Reference slots that the base does not have, and where they are.
+    own_slots: Vec<(&'static CStr, isize)>,
 }
 
 fn build(
     base: &Bound<'_, PyType>,
-    name: &'static std::ffi::CStr,
+    name: &'static CStr,
     tail: usize,
     table: Table,
 ) -> PyResult<Class> {
+    let own_slots = table.own_slots.iter().map(|&(_, offset)| offset).collect();
     let slots = slots(tail as ffi::Py_ssize_t, table);
-    Class::build(base, ClassSpec { name, tail, tail_size: size_of::<Tail>(), slots })
+    let tail_size = size_of::<Tail>();
+    Class::build(base, ClassSpec { name, tail, tail_size, slots, own_slots })
 }
 
 fn set_constants(class: &Bound<'_, PyType>, constants: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -106,7 +123,7 @@ fn set_constants(class: &Bound<'_, PyType>, constants: &Bound<'_, PyAny>) -> PyR
     Ok(())
 }
 
-fn stream_methods() -> Table {
+fn stream_table() -> Table {
     type This<'a> = Transport<'a>;
     let methods = vec![
         method!(one c"write", This<'_>, Transport::py_write),
@@ -148,12 +165,70 @@ fn stream_methods() -> Table {
         getset!(c"_high_water", This<'_>, Transport::get_high_water),
         getset!(c"_low_water", This<'_>, Transport::get_low_water),
     ];
-    Table { methods, attributes }
+    Table { methods, attributes, own_slots: Vec::new() }
+}
+
+fn read_pipe_table() -> Table {
+    type This<'a> = Transport<'a>;
+    let methods = vec![
+        method!(noargs c"close", This<'_>, Transport::py_close),
+        method!(noargs c"is_closing", This<'_>, Transport::py_is_closing),
+        method!(noargs c"pause_reading", This<'_>, Transport::py_pause_reading),
+        method!(noargs c"resume_reading", This<'_>, Transport::py_resume_reading),
+        method!(noargs c"is_reading", This<'_>, Transport::py_is_reading),
+        method!(noargs c"get_protocol", This<'_>, Transport::py_get_protocol),
+        method!(one c"set_protocol", This<'_>, Transport::py_set_protocol),
+        method!(one c"_begin", This<'_>, Transport::py_begin),
+        method!(one c"_close", This<'_>, Transport::py_force_close),
+        method!(fast c"_fatal_error", This<'_>, Transport::py_fatal_error),
+        method!(one c"_call_connection_lost", This<'_>, Transport::py_connection_lost),
+    ];
+    let attributes = vec![
+        getset!(c"_pipe", This<'_>, Transport::get_pipe, Transport::set_pipe),
+        getset!(c"_fileno", This<'_>, Transport::get_sock_fd),
+        getset!(c"_protocol", This<'_>, Transport::get_protocol, Transport::set_protocol),
+        getset!(c"_paused", This<'_>, Transport::get_paused),
+        getset!(c"_closing", This<'_>, Transport::py_is_closing),
+    ];
+    Table { methods, attributes, own_slots: Vec::new() }
+}
+
+fn write_pipe_table() -> Table {
+    type This<'a> = Transport<'a>;
+    let methods = vec![
+        method!(one c"write", This<'_>, Transport::py_write_pipe),
+        method!(noargs c"write_eof", This<'_>, Transport::py_close),
+        method!(noargs c"can_write_eof", This<'_>, Transport::py_can_write_eof),
+        method!(noargs c"close", This<'_>, Transport::py_close),
+        method!(noargs c"abort", This<'_>, Transport::py_abort),
+        method!(noargs c"is_closing", This<'_>, Transport::py_is_closing),
+        method!(noargs c"get_protocol", This<'_>, Transport::py_get_protocol),
+        method!(one c"set_protocol", This<'_>, Transport::py_set_protocol),
+        method!(noargs c"get_write_buffer_size", This<'_>, Transport::py_buffer_size),
+        method!(noargs c"get_write_buffer_limits", This<'_>, Transport::py_limits),
+        method!(fast c"set_write_buffer_limits", This<'_>, Transport::py_set_limits),
+        method!(one c"_begin", This<'_>, Transport::py_begin),
+        method!(one c"_close", This<'_>, Transport::py_force_close),
+        method!(fast c"_fatal_error", This<'_>, Transport::py_fatal_error),
+        method!(one c"_call_connection_lost", This<'_>, Transport::py_connection_lost),
+        method!(noargs c"_is_write_blocked", This<'_>, Transport::py_is_write_blocked),
+    ];
+    let attributes = vec![
+        getset!(c"_pipe", This<'_>, Transport::get_pipe, Transport::set_pipe),
+        getset!(c"_fileno", This<'_>, Transport::get_sock_fd),
+        getset!(c"_protocol", This<'_>, Transport::get_protocol, Transport::set_protocol),
+        getset!(c"_closing", This<'_>, Transport::py_is_closing),
+        getset!(c"_conn_lost", This<'_>, Transport::get_lost),
+        getset!(c"_protocol_paused", This<'_>, Transport::get_protocol_paused),
+        getset!(c"_high_water", This<'_>, Transport::get_high_water),
+        getset!(c"_low_water", This<'_>, Transport::get_low_water),
+    ];
+    Table { methods, attributes, own_slots: Vec::new() }
 }
 
 /// What is the same for all of them, and `table`.
 fn slots(tail: ffi::Py_ssize_t, table: Table) -> Vec<ffi::PyType_Slot> {
-    let Table { methods, mut attributes } = table;
+    let Table { methods, mut attributes, own_slots } = table;
     attributes.push(dict_attribute());
     let member = |name: &'static std::ffi::CStr, offset: usize| ffi::PyMemberDef {
         name: name.as_ptr(),
@@ -162,10 +237,17 @@ fn slots(tail: ffi::Py_ssize_t, table: Table) -> Vec<ffi::PyType_Slot> {
         flags: ffi::Py_READONLY,
         doc: std::ptr::null(),
     };
-    let members = vec![
+    let mut members = vec![
         member(c"__dictoffset__", offset_of!(Tail, dict)),
         member(c"__weaklistoffset__", offset_of!(Tail, weak)),
     ];
+    members.extend(own_slots.into_iter().map(|(name, offset)| ffi::PyMemberDef {
+        name: name.as_ptr(),
+        type_code: ffi::Py_T_OBJECT_EX,
+        offset,
+        flags: 0,
+        doc: std::ptr::null(),
+    }));
     let slot = |slot: c_int, pfunc: *mut c_void| ffi::PyType_Slot { slot, pfunc };
     vec![
         slot(ffi::Py_tp_methods, leak_table(methods, ffi::PyMethodDef::zeroed())),
@@ -193,7 +275,9 @@ unsafe extern "C" fn repr(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
     entry::<PyErr>(|py| {
         // SAFETY: borrowed for the call.
         let this = unsafe { Bound::from_borrowed_ptr(py, object) };
-        Ok(hooks().get(py, "transport_repr")?.call1((this,))?.into_ptr())
+        // SAFETY: as above.
+        let kind = unsafe { Transport::from_self(object) }.tail.kind;
+        Ok(hooks().get(py, kind.repr_hook())?.call1((this,))?.into_ptr())
     })
 }
 

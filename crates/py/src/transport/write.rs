@@ -17,7 +17,6 @@ use crate::hooks::hooks;
 use crate::host::HeldBytes;
 use crate::raw::{Arguments, Ref, View};
 
-const WRITE_ERROR: &str = "Fatal write error on socket transport";
 /// Writes after the connection is lost that go without a warning; asyncio's constant.
 const QUIET_LOST_WRITES: u32 = 5;
 
@@ -58,7 +57,7 @@ impl Transport<'_> {
 
     /// Sends or queues a bytes-like object, as it is at this moment.
     #[inline]
-    fn send(self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+    pub(super) fn send(self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
         if let Ok(bytes) = data.cast_exact::<PyBytes>() {
             return self
                 .send_bytes(py, bytes.as_bytes(), || Some(HeldBytes::new(bytes.as_any().into())));
@@ -94,7 +93,9 @@ impl Transport<'_> {
             Wrote::Fine => Ok(()),
             Wrote::Pause => self.tell_flow(py, &hooks().names.pause_writing, "pause_writing"),
             Wrote::Closed => self.note_lost_write(py),
-            Wrote::Failed(error) => self.fatal_error(py, os_error(py, &error), WRITE_ERROR),
+            Wrote::Failed(error) => {
+                self.fatal_error(py, os_error(py, &error), self.tail.kind.write_error())
+            }
         }
     }
 
@@ -134,7 +135,7 @@ impl Transport<'_> {
         let conn = owner.engine().conn(key).map(|conn| conn.clone_ref(py));
         let Some(conn) = conn else { return Ok(()) };
         let Some(this) = Transport::of(&conn) else { return Ok(()) };
-        this.fatal_error(py, os_error(py, error), WRITE_ERROR)?;
+        this.fatal_error(py, os_error(py, error), this.tail.kind.write_error())?;
         this.wake_empty_waiter(py, Some(os_error(py, error)))
     }
 
@@ -151,11 +152,11 @@ impl Transport<'_> {
     }
 
     #[cold]
-    fn note_lost_write(self, py: Python<'_>) -> PyResult<()> {
+    pub(super) fn note_lost_write(self, py: Python<'_>) -> PyResult<()> {
         let lost = self.tail.lost.get();
         self.tail.lost.set(lost.saturating_add(1).max(1));
         if lost >= QUIET_LOST_WRITES {
-            hooks().get(py, "warn_lost_write")?.call0()?;
+            hooks().get(py, self.tail.kind.lost_write_hook())?.call0()?;
         }
         Ok(())
     }
@@ -192,7 +193,7 @@ impl Transport<'_> {
         let ended = owner.engine().write_eof(stream);
         match ended {
             Ok(()) => Ok(()),
-            Err(error) => this.fatal_error(py, os_error(py, &error), WRITE_ERROR),
+            Err(error) => this.fatal_error(py, os_error(py, &error), this.tail.kind.write_error()),
         }
     }
 
@@ -291,7 +292,7 @@ impl Transport<'_> {
             Ok(true) => this.wake_empty_waiter(py, None)?,
             Ok(false) => {}
             Err(error) => {
-                this.fatal_error(py, os_error(py, &error), WRITE_ERROR)?;
+                this.fatal_error(py, os_error(py, &error), this.tail.kind.write_error())?;
                 this.wake_empty_waiter(py, Some(os_error(py, &error)))?;
             }
         }
