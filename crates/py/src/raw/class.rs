@@ -28,7 +28,7 @@ pub(crate) struct Class {
 }
 
 /// How many instances' memory a class keeps at most: more than a busy loop has in flight.
-const FREE_AT_MOST: usize = 2048;
+const FREE_AT_MOST: usize = 16384;
 
 // SAFETY: a type object that lives as long as the process; see `Class::build`.
 unsafe impl Send for Class {}
