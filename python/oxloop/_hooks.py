@@ -62,6 +62,11 @@ SERVER_HAS_CONTEXT = (
     "context" in inspect.signature(SelectorEventLoop._accept_connection2).parameters
 )
 
+#: 3.13.3: create_task hands its keywords to the task factory, and to Task.
+FACTORIES_TAKE_KEYWORDS = "kwargs" in inspect.signature(base_create_task).parameters
+#: 3.12: makes ``Task(coro, loop=loop, eager_start=True)``.
+EAGER_TASK_FACTORY = getattr(tasks, "eager_task_factory", None)
+
 STREAM_TRANSPORT_CONSTANTS = {
     "__module__": "oxloop",
     "__doc__": "A connected stream socket: an asyncio.Transport with its data path in Rust.",

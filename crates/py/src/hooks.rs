@@ -25,7 +25,7 @@ macro_rules! names {
 }
 
 names! {
-    context, time, _run, _cancelled, Future, Task,
+    context, time, name, eager_start, _run, _cancelled, Future, Task,
     connection_made, connection_lost, data_received, eof_received,
     get_buffer, buffer_updated, pause_writing, resume_writing,
     _attach, _detach, _check_thread, _check_callback,
@@ -44,7 +44,14 @@ pub(crate) struct Hooks {
     task_step: Option<Ref>,
     /// The C function behind what a C Task leaves with a future to be woken.
     task_wakeup: Option<ffi::PyCFunction>,
+    pub(crate) loop_name: Ref,
     pub(crate) loop_keyword: Ref,
+    /// 3.13.3: `create_task` hands its keywords to the task factory.
+    pub(crate) factories_take_keywords: bool,
+    /// `asyncio.eager_task_factory` (3.12), the Task it makes, and the keywords it makes it with.
+    eager_factory: Option<Ref>,
+    pub(crate) eager_task: Ref,
+    pub(crate) eager_keywords: Ref,
     pub(crate) set_result_unless_cancelled: Ref,
     socket: Ref,
     /// 3.13: `Server._attach` takes the transport.
@@ -68,6 +75,8 @@ impl Hooks {
             Ok(Some(get(name)?).filter(|value| !value.is_none()))
         };
         let loop_keyword = PyTuple::new(py, [PyString::intern(py, "loop")])?;
+        let eager_keywords = ["loop", "eager_start"].map(|name| PyString::intern(py, name));
+        let eager_keywords = PyTuple::new(py, eager_keywords)?;
         let hooks = Hooks {
             names: Names::new(py),
             buffered_protocol: get("BufferedProtocol")?.into(),
@@ -75,7 +84,12 @@ impl Hooks {
             tasks: get("TASKS")?.into(),
             task_step: optional("TASK_STEP_TYPE")?.map(Ref::from),
             task_wakeup: optional("TASK_WAKEUP")?.and_then(|wakeup| c_function(&wakeup)),
+            loop_name: PyString::intern(py, "loop").into(),
             loop_keyword: loop_keyword.into(),
+            factories_take_keywords: get("FACTORIES_TAKE_KEYWORDS")?.extract()?,
+            eager_factory: optional("EAGER_TASK_FACTORY")?.map(Ref::from),
+            eager_task: get("Task")?.into(),
+            eager_keywords: eager_keywords.into(),
             set_result_unless_cancelled: get("set_result_unless_cancelled")?.into(),
             socket: get("Socket")?.into(),
             server_counts_transports: get("SERVER_ATTACH_TAKES_TRANSPORT")?.extract()?,
@@ -115,6 +129,23 @@ impl Hooks {
         unsafe { ffi::PyType_IsSubtype(sock.get_type_ptr(), self.socket.as_ptr().cast()) != 0 }
     }
 
+    #[inline]
+    pub(crate) fn is_eager_factory(&self, factory: &Ref) -> bool {
+        self.eager_factory.as_ref().is_some_and(|eager| eager.as_ptr() == factory.as_ptr())
+    }
+
+    /// Whether a keyword is one that Task takes, and `create_task` may pass on.
+    pub(crate) fn is_task_keyword(&self, keyword: *mut ffi::PyObject) -> bool {
+        let Names { name, context, eager_start, .. } = &self.names;
+        same(keyword, name)
+            || same(keyword, context)
+            || (self.factories_take_keywords && same(keyword, eager_start))
+    }
+
+    pub(crate) fn is_context_keyword(&self, keyword: *mut ffi::PyObject) -> bool {
+        same(keyword, &self.names.context)
+    }
+
     /// Whether a call `call_soon(callback, context=…)` is a C Task that asks for a step.
     #[inline]
     pub(crate) fn is_task_step(&self, callback: *mut ffi::PyObject) -> bool {
@@ -134,6 +165,12 @@ impl Hooks {
                     .is_some_and(|function| std::ptr::fn_addr_eq(function, wakeup))
         }
     }
+}
+
+/// Whether two strings are the same. By value: `_asyncio` passes names that are not interned.
+fn same(keyword: *mut ffi::PyObject, name: &Ref) -> bool {
+    // SAFETY: two strings, alive for the call.
+    keyword == name.as_ptr() || unsafe { ffi::PyUnicode_Compare(keyword, name.as_ptr()) } == 0
 }
 
 fn c_function(callback: &Bound<'_, PyAny>) -> Option<ffi::PyCFunction> {

@@ -1,14 +1,18 @@
 //! `create_future` and `create_task`, without a Python frame between them and the C classes.
+//!
+//! What asyncio's modules call `Future` and `Task` is looked up at every call: tests and profilers
+//! put their own there.
 
 use std::ffi::CStr;
 
+use pyo3::Borrowed;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use super::LoopRef;
 use crate::hooks::hooks;
-use crate::raw::{Arguments, Ref, method};
+use crate::raw::{Arguments, Ref, call_forwarding, call_with, method};
 
 pub(super) fn methods() -> Vec<(ffi::PyMethodDef, Option<&'static CStr>)> {
     vec![
@@ -22,67 +26,96 @@ const CREATE_TASK: &CStr = c"create_task(self, coro, **kwargs)\n--\n\n\
 Schedule a coroutine and return its Task. The keywords are those of the running Python.";
 
 pub(super) fn create_future(py: Python<'_>, this: LoopRef<'_>) -> PyResult<Ref> {
-    let class = class(py, &hooks().futures, &hooks().names.Future)?;
-    construct(py, &class, this, &[])
+    let class = member(py, &hooks().futures, &hooks().names.Future)?;
+    call_with(py, &class, &[], &[this.as_ptr()], &hooks().loop_keyword)
 }
 
 fn create_task(py: Python<'_>, this: LoopRef<'_>, arguments: Arguments<'_>) -> PyResult<Ref> {
-    let plain = arguments.positional.len() == 1
-        && arguments.has_no_keywords()
-        && !this.native.task_factory.is_some()
-        && !this.native.debug.get();
-    if plain {
-        this.native.check_closed()?;
-        let class = class(py, &hooks().tasks, &hooks().names.Task)?;
-        return construct(py, &class, this, arguments.positional);
+    check_given_context(py, &arguments)?;
+    let &[coro] = arguments.positional else { return inherited(py, this, &arguments) };
+    let known = arguments.keyword_names().all(|name| hooks().is_task_keyword(name));
+    if this.native.debug.get() || !known {
+        return inherited(py, this, &arguments);
     }
-    // Factories, names, contexts, debug mode: as the running asyncio has them.
+    this.native.check_closed()?;
+    match this.native.task_factory.get(py) {
+        None => new_task(py, this, coro, &arguments),
+        Some(factory) if hooks().factories_take_keywords => {
+            if arguments.has_no_keywords() && hooks().is_eager_factory(&factory) {
+                return new_eager_task(py, this, coro);
+            }
+            call_forwarding(py, &factory, &[this.as_ptr(), coro], &arguments)
+        }
+        Some(_) => inherited(py, this, &arguments),
+    }
+}
+
+/// `Task(coro, loop=this, **keywords)`.
+fn new_task(
+    py: Python<'_>,
+    this: LoopRef<'_>,
+    coro: *mut ffi::PyObject,
+    arguments: &Arguments<'_>,
+) -> PyResult<Ref> {
+    let class = member(py, &hooks().tasks, &hooks().names.Task)?;
+    if arguments.has_no_keywords() {
+        return call_with(py, &class, &[coro], &[this.as_ptr()], &hooks().loop_keyword);
+    }
+    // SAFETY: names are borrowed for the call.
+    let given = arguments.keyword_names().map(|name| unsafe { Bound::from_borrowed_ptr(py, name) });
+    let own = hooks().loop_name.bind(py).clone();
+    let names = PyTuple::new(py, std::iter::once(own).chain(given).collect::<Vec<_>>())?;
+    let mut values = [this.as_ptr(); 1 + Arguments::KEYWORDS_AT_MOST];
+    let given = arguments.keyword_values();
+    values[1..=given.len()].copy_from_slice(given);
+    call_with(py, &class, &[coro], &values[..=given.len()], &names.into())
+}
+
+/// What `asyncio.eager_task_factory` does: it is Python, and half of what such a task costs.
+fn new_eager_task(py: Python<'_>, this: LoopRef<'_>, coro: *mut ffi::PyObject) -> PyResult<Ref> {
+    // SAFETY: a singleton.
+    let values = [this.as_ptr(), unsafe { ffi::Py_True() }];
+    call_with(py, &hooks().eager_task, &[coro], &values, &hooks().eager_keywords)
+}
+
+/// Names that are unknown here, factories of old, debug mode: as the running asyncio has them.
+#[cold]
+fn inherited(py: Python<'_>, this: LoopRef<'_>, arguments: &Arguments<'_>) -> PyResult<Ref> {
     let function = hooks().get(py, "base_create_task")?;
+    let given = arguments.positional.iter();
     // SAFETY: borrowed for the call.
-    let positional = unsafe {
-        let given = arguments.positional.iter();
-        let given = given.map(|&argument| Bound::from_borrowed_ptr(py, argument));
-        std::iter::once(this.bind(py).into_any()).chain(given).collect::<Vec<_>>()
-    };
+    let given = given.map(|&argument| unsafe { Bound::from_borrowed_ptr(py, argument) });
+    let positional: Vec<_> = std::iter::once(this.bind(py).into_any()).chain(given).collect();
     let keywords = arguments.keywords(py)?;
-    if let Some(keywords) = &keywords
-        && let Some(context) = keywords.get_item("context")?
-    {
-        super::schedule::check_context(&context)?;
-    }
     Ok(function.call(PyTuple::new(py, positional)?, keywords.as_ref())?.into())
 }
 
-/// What a module calls by this name now: tests and profilers put their own there.
-fn class(py: Python<'_>, module: &Ref, name: &Ref) -> PyResult<Ref> {
-    // SAFETY: live objects; a new reference or null with an exception.
-    unsafe { Ref::from_owned(py, ffi::PyObject_GetAttr(module.as_ptr(), name.as_ptr())) }
+/// A wrong context could only fail when the task runs, and then it would never end.
+fn check_given_context(py: Python<'_>, arguments: &Arguments<'_>) -> PyResult<()> {
+    let given = arguments.keyword_names().zip(arguments.keyword_values());
+    for (name, &value) in given {
+        if hooks().is_context_keyword(name) {
+            // SAFETY: borrowed for the call.
+            let context = unsafe { Borrowed::from_ptr(py, value) };
+            super::schedule::check_context(&context)?;
+        }
+    }
+    Ok(())
 }
 
-/// `class(*positional, loop=this)`.
+/// What a module calls by this name now.
 #[inline]
-fn construct(
-    py: Python<'_>,
-    class: &Ref,
-    this: LoopRef<'_>,
-    positional: &[*mut ffi::PyObject],
-) -> PyResult<Ref> {
-    let null = std::ptr::null_mut();
-    let first = positional.first().copied().unwrap_or(this.as_ptr());
-    let arguments = [null, first, this.as_ptr()];
-    // SAFETY: live objects; the place before the arguments is ours; one keyword, whose value
-    // follows the positional arguments.
+fn member(py: Python<'_>, module: &Ref, name: &Ref) -> PyResult<Ref> {
+    // SAFETY: a module and an interned string; what its dict holds is borrowed, and referred to
+    // before anything else runs.
     unsafe {
-        let count = positional.len().min(1);
-        let start = arguments.as_ptr().add(1);
-        Ref::from_owned(
-            py,
-            ffi::PyObject_Vectorcall(
-                class.as_ptr(),
-                start,
-                count | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET,
-                hooks().loop_keyword.as_ptr(),
-            ),
-        )
+        let namespace = ffi::PyModule_GetDict(module.as_ptr());
+        let found = ffi::PyDict_GetItemWithError(namespace, name.as_ptr());
+        if !found.is_null() {
+            return Ok(Ref::from_borrowed(found));
+        }
+        // Not there, or an error: the attribute's own way says which.
+        ffi::PyErr_Clear();
+        Ref::from_owned(py, ffi::PyObject_GetAttr(module.as_ptr(), name.as_ptr()))
     }
 }

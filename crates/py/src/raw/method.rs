@@ -76,6 +76,32 @@ impl<'a> Arguments<'a> {
         self.keywords.is_null()
     }
 
+    /// More keywords than this have no method of ours and no callee of theirs.
+    pub(crate) const KEYWORDS_AT_MOST: usize = 4;
+
+    /// The names of the keywords, borrowed.
+    #[inline]
+    pub(crate) fn keyword_names(&self) -> impl Iterator<Item = *mut ffi::PyObject> {
+        let names = self.keywords;
+        // SAFETY: null or a tuple of strings, for `'a`.
+        let count = if names.is_null() { 0 } else { unsafe { ffi::PyTuple_GET_SIZE(names) } };
+        // SAFETY: as above; the index is below the size.
+        (0..count).map(move |at| unsafe { ffi::PyTuple_GET_ITEM(names, at) })
+    }
+
+    /// The values of the keywords, borrowed, in the order of their names.
+    #[inline]
+    pub(crate) fn keyword_values(&self) -> &'a [*mut ffi::PyObject] {
+        if self.keywords.is_null() {
+            return &[];
+        }
+        // SAFETY: one value for each name.
+        unsafe {
+            let count = ffi::PyTuple_GET_SIZE(self.keywords) as usize;
+            std::slice::from_raw_parts(self.values, count)
+        }
+    }
+
     /// The keywords as a dict.
     pub(crate) fn keywords<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
         if self.keywords.is_null() {
@@ -130,6 +156,53 @@ impl<'a> Arguments<'a> {
         }
         // SAFETY: there is one keyword, hence one value.
         Ok(Some(unsafe { *self.values }))
+    }
+}
+
+/// `callable(*positional, **named)`: `names` is a tuple with one string for each of `named`.
+#[inline]
+pub(crate) fn call_with(
+    py: Python<'_>,
+    callable: &Ref,
+    positional: &[*mut ffi::PyObject],
+    named: &[*mut ffi::PyObject],
+    names: &Ref,
+) -> PyResult<Ref> {
+    vectorcall(py, callable, positional, named, names.as_ptr())
+}
+
+/// `callable(*positional, **keywords)`, with the keywords of `arguments`.
+pub(crate) fn call_forwarding(
+    py: Python<'_>,
+    callable: &Ref,
+    positional: &[*mut ffi::PyObject],
+    arguments: &Arguments<'_>,
+) -> PyResult<Ref> {
+    vectorcall(py, callable, positional, arguments.keyword_values(), arguments.keywords)
+}
+
+#[inline]
+fn vectorcall(
+    py: Python<'_>,
+    callable: &Ref,
+    positional: &[*mut ffi::PyObject],
+    named: &[*mut ffi::PyObject],
+    names: *mut ffi::PyObject,
+) -> PyResult<Ref> {
+    // The first place is for a bound method's `self`.
+    let mut places = [std::ptr::null_mut(); 4 + Arguments::KEYWORDS_AT_MOST];
+    let count = positional.len() + named.len();
+    let Some(given) = places.get_mut(1..=count) else {
+        return Err(PyTypeError::new_err("too many arguments"));
+    };
+    let (first, rest) = given.split_at_mut(positional.len());
+    first.copy_from_slice(positional);
+    rest.copy_from_slice(named);
+    // SAFETY: live objects, borrowed for the call; null or a tuple with a name for each of `named`.
+    unsafe {
+        let count = positional.len() | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;
+        let start = places.as_ptr().add(1);
+        Ref::from_owned(py, ffi::PyObject_Vectorcall(callable.as_ptr(), start, count, names))
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) use class::{Class, ClassSpec, base_size, slot, slot_offset};
 pub(crate) use context::{call_in, copy_context, enter_context};
 pub(crate) use entry::{entry, entry_status};
 pub(crate) use global::Global;
-pub(crate) use method::{Arguments, Output, getset, install, leak_table, method};
+pub(crate) use method::{
+    Arguments, Output, call_forwarding, call_with, getset, install, leak_table, method,
+};
 pub(crate) use raised::{Raised, Restore};
 pub(crate) use reference::{Ref, Slot};
