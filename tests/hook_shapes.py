@@ -39,6 +39,7 @@ WATCH = "crates/py/src/event_loop/watch.rs"
 SOCK = "python/oxloop/_sock.py"
 LAYOUT = "crates/py/src/handle/layout.rs"
 TRANSPORT = "crates/py/src/transport/types.rs"
+DATAGRAM = "crates/py/src/transport/datagram/open.rs"
 INHERITED = "asyncio's own, borrowed; it runs on our _add_reader and its kin: " + WATCH
 
 _SERVE = "self protocol_factory sock sslcontext server backlog"
@@ -108,7 +109,7 @@ SIGNATURES = {
     "Loop._read_from_self": (LOOP, _always("self")),
     "Loop._handle_signal": (LOOP, _always("self sig")),
     "Loop._make_datagram_transport": (
-        INHERITED,
+        EVENT_LOOP,
         _always("self sock protocol address waiter extra"),
     ),
     "Loop._make_read_pipe_transport": (EVENT_LOOP, _always("self pipe protocol waiter extra")),
@@ -151,7 +152,7 @@ SIGNATURES = {
         _always("self high low"),
     ),
     "selector_events._SelectorDatagramTransport.__init__": (
-        INHERITED,
+        DATAGRAM + ", and borrowed for sockets that are not plain ones",
         _always("self loop sock protocol address waiter extra"),
     ),
 }

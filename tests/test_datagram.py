@@ -122,7 +122,7 @@ def test_empty_datagrams_are_received(endpoint, plain, run):
     assert protocol.received == [(b"", plain.getsockname())]
 
 
-@pytest.mark.asyncio_wrong("an empty datagram is not sent", until=(3, 13), inherited=True)
+@pytest.mark.asyncio_wrong("an empty datagram is not sent", until=(3, 13))
 def test_empty_datagrams_are_sent(endpoint, plain):
     plain.settimeout(0.5)
     transport, _ = endpoint()
@@ -255,7 +255,7 @@ def test_flow_control_and_flushing(loop, endpoint, unix_pair, run):
     ]
 
 
-@pytest.mark.asyncio_wrong("AttributeError", inherited=True)
+@pytest.mark.asyncio_wrong("AttributeError")
 def test_abort_after_a_flushed_close_does_nothing(loop, endpoint, unix_pair, run):
     ours, peer = unix_pair
     transport, protocol = endpoint(sock=ours)

@@ -207,11 +207,21 @@ def test_servers_and_descriptors():
         expect("loop._stop_serving: socket", shapes.ACCEPT, -1, sock.fileno())
 
 
-def test_borrowed_transports_are_known_to_the_loop():
+class OtherSocket(socket.socket):
+    """A socket with a method of its own: its transport is asyncio's."""
+
+    def sendto(self, *args):
+        return super().sendto(*args)
+
+
+@pytest.mark.parametrize("socket_kind", [socket.socket, OtherSocket])
+def test_datagram_transports_are_known_to_the_loop(socket_kind):
     async def main():
         loop = asyncio.get_running_loop()
-        local = ("127.0.0.1", 0)
-        transport, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, local)
+        sock = socket_kind(type=socket.SOCK_DGRAM)
+        transport, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, sock=sock)
+        native = type(transport) is _oxloop.DatagramTransport
+        assert native == (type(loop) is oxloop.EventLoop and socket_kind is socket.socket)
         fd = transport._sock_fd
         assert loop._transports.get(fd) is transport, f"loop._transports: see {shapes.HOOKS}"
         assert "read=polling" in repr(transport), "loop._selector: see python/oxloop/_selector.py"

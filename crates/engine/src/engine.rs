@@ -7,6 +7,7 @@ use std::sync::Arc;
 use oxloop_os::Batch;
 
 use crate::budget::Budget;
+use crate::datagram::Mail;
 use crate::host::Host;
 use crate::inbox::{Door, Inbox};
 use crate::moment::Moment;
@@ -25,10 +26,12 @@ pub struct Engine<H: Host> {
     /// Timers of this turn, out of the heap: run in this order, unless cancelled meanwhile.
     pub(crate) due: VecDeque<Key>,
     pub(crate) inbox: Inbox<H::Job>,
-    /// Streams with something to flush.
+    /// Streams and endpoints with something to flush.
     pub(crate) dirty: VecDeque<Key>,
     /// Where streams read to.
     pub(crate) scratch: Vec<u8>,
+    /// Where datagrams are received.
+    pub(crate) mail: Mail,
     /// The events of the last wait; it is away during one.
     pub(crate) batch: Batch,
     pub(crate) budget: Budget,
@@ -54,6 +57,7 @@ impl<H: Host> Engine<H> {
             inbox: Inbox::new(),
             dirty: VecDeque::new(),
             scratch: Vec::new(),
+            mail: Mail::default(),
             batch: Batch::default(),
             budget: Budget::new(),
             turn: Turn::default(),
@@ -111,6 +115,7 @@ impl<H: Host> Engine<H> {
                         .for_each(|job| each(Payload::Job(job)));
                 }
                 Kind::Stream(stream) => each(Payload::Conn(&stream.conn)),
+                Kind::Datagram(endpoint) => each(Payload::Conn(&endpoint.conn)),
                 Kind::Listener(listener) => each(Payload::Conn(&listener.conn)),
             }
         }
@@ -130,6 +135,7 @@ impl<H: Host> Engine<H> {
                     all.extend(watch.reader.into_iter().chain(watch.writer).map(Payload::Job));
                 }
                 Kind::Stream(stream) => all.push(Payload::Conn(stream.conn)),
+                Kind::Datagram(endpoint) => all.push(Payload::Conn(endpoint.conn)),
                 Kind::Listener(listener) => all.push(Payload::Conn(listener.conn)),
             }
         }
@@ -137,6 +143,7 @@ impl<H: Host> Engine<H> {
         self.dirty.clear();
         self.batch.events.clear();
         self.scratch = Vec::new();
+        self.mail = Mail::default();
         all
     }
 }

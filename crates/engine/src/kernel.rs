@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use oxloop_os::datagram::{self, Inbound, Outbound};
 use oxloop_os::file;
 use oxloop_os::socket::{self, Address};
 use oxloop_os::{Batch, Fd, Interest, Poller, clock, fd};
@@ -34,6 +35,11 @@ pub trait Kernel: Send + Sync + 'static {
     fn write(&self, fd: Fd, data: &[u8]) -> io::Result<usize>;
     fn write_vectored(&self, fd: Fd, pieces: &[IoSlice<'_>]) -> io::Result<usize>;
     fn accept(&self, listener: Fd) -> io::Result<(Fd, Address)>;
+
+    fn receive_datagrams(&self, fd: Fd, inbound: &mut Inbound) -> io::Result<()>;
+    fn send_datagram(&self, fd: Fd, message: Outbound<'_>) -> io::Result<()>;
+    /// How many of the messages were sent; an error is that of the first.
+    fn send_datagrams(&self, fd: Fd, messages: &[Outbound<'_>]) -> io::Result<usize>;
 }
 
 /// The operating system. Its poller is made when it is first needed: a loop that never waits and
@@ -139,5 +145,19 @@ impl Kernel for System {
 
     fn accept(&self, listener: Fd) -> io::Result<(Fd, Address)> {
         socket::accept(listener)
+    }
+
+    #[inline]
+    fn receive_datagrams(&self, fd: Fd, inbound: &mut Inbound) -> io::Result<()> {
+        datagram::receive_many(fd, inbound)
+    }
+
+    #[inline]
+    fn send_datagram(&self, fd: Fd, message: Outbound<'_>) -> io::Result<()> {
+        datagram::send_one(fd, message)
+    }
+
+    fn send_datagrams(&self, fd: Fd, messages: &[Outbound<'_>]) -> io::Result<usize> {
+        datagram::send_many(fd, messages)
     }
 }

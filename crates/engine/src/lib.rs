@@ -1,4 +1,5 @@
-//! The mechanics of asyncio's event loop: turns, timers, readiness, streams. No Python.
+//! The mechanics of asyncio's event loop: turns, timers, readiness, streams, datagrams. No
+//! Python.
 //!
 //! An [`Engine`] is driven by its host: [`Engine::step`] runs the loop up to the next thing that
 //! the host has to do, and returns it as a [`Step`]; no borrow of the engine is left then, so the
@@ -9,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod budget;
+mod datagram;
 mod engine;
 mod host;
 mod inbox;
@@ -27,13 +29,15 @@ mod watch;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+pub use datagram::Measures;
 pub use engine::{Engine, Payload};
 pub use host::Host;
 pub use inbox::Door;
 pub use kernel::{Kernel, System};
 pub use moment::{Moment, NotATime};
+pub use oxloop_os::datagram::{Inbound, Outbound};
 pub use oxloop_os::socket::Address;
-pub use oxloop_os::{Batch, Event, Fd, Interest};
+pub use oxloop_os::{Batch, Event, Fd, Interest, Name};
 pub use reactor::Owner;
 pub use ready::Ready;
 pub use slots::{Key, Slots};

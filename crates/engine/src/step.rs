@@ -12,7 +12,8 @@ use crate::host::Host;
 use crate::kernel::Kernel;
 use crate::slots::Key;
 
-/// The next thing to do. Keys are those of the stream, listener or watch concerned.
+/// The next thing to do. Keys are those of the stream, endpoint, listener or
+/// watch concerned.
 pub enum Step<H: Host> {
     /// Run this.
     Job(H::Job),
@@ -26,6 +27,10 @@ pub enum Step<H: Host> {
     /// The peer will send nothing more.
     Ended(Key),
     ReadFailed(Key, io::Error),
+    /// A datagram came: it is [`Engine::datagram`](crate::Engine::datagram) until the next step.
+    Datagram(Key),
+    /// A datagram could not be sent, or the socket had an error to tell. Nothing ends by it.
+    DatagramFailed(Key, io::Error),
     /// What was queued has been sent, or enough of it; see [`Flushed`].
     Flushed(Key, Flushed),
     /// Sending failed; the queue is empty now.
@@ -98,6 +103,8 @@ impl<H: Host> fmt::Debug for Step<H> {
             Step::Offer(key) => write!(f, "Offer({key:?})"),
             Step::Ended(key) => write!(f, "Ended({key:?})"),
             Step::ReadFailed(key, error) => write!(f, "ReadFailed({key:?}, {error})"),
+            Step::Datagram(key) => write!(f, "Datagram({key:?})"),
+            Step::DatagramFailed(key, error) => write!(f, "DatagramFailed({key:?}, {error})"),
             Step::Flushed(key, flushed) => write!(f, "Flushed({key:?}, {flushed:?})"),
             Step::WriteFailed(key, error) => write!(f, "WriteFailed({key:?}, {error})"),
             Step::Accepted(key, fd, peer) => write!(f, "Accepted({key:?}, {fd:?}, {peer:?})"),

@@ -4,7 +4,7 @@
 //!    something is, or the next deadline; if something is, poll when the [`Budget`] says so.
 //! 2. The timers that are due by now leave the heap.
 //! 3. Run the jobs that were ready before, then flush.
-//! 4. Handle the events, flushing after each.
+//! 4. Handle the events, flushing after each; the datagrams of a batch are one event.
 //! 5. Run the due timers, then flush. End of the turn.
 //!
 //! What runs in 3 to 5 and schedules something schedules it for the next turn. An interrupted run
@@ -67,6 +67,7 @@ impl<H: Host> Engine<H> {
         self.turn.single = single;
         self.batch.events.clear();
         self.turn.event = 0;
+        self.keep_rest();
         self.budget.reset();
     }
 
@@ -110,6 +111,7 @@ impl<H: Host> Engine<H> {
         let quiet = self.batch.events.is_empty()
             && self.dirty.is_empty()
             && self.due.is_empty()
+            && !self.mail.is_overdue()
             && !self.turn.stopping
             && !self.turn.single
             && !self.inbox.has_mail()
@@ -174,7 +176,10 @@ impl<H: Host> Engine<H> {
     }
 
     fn is_busy(&self) -> bool {
-        !self.ready.is_empty() || !self.due.is_empty() || self.turn.stopping
+        !self.ready.is_empty()
+            || !self.due.is_empty()
+            || self.mail.is_overdue()
+            || self.turn.stopping
     }
 
     fn poll(&mut self) -> Option<Step<H>> {
@@ -235,6 +240,9 @@ impl<H: Host> Engine<H> {
 
     #[inline]
     fn events(&mut self) -> Option<Step<H>> {
+        if let Some(step) = self.next_datagram() {
+            return Some(step);
+        }
         if !self.dirty.is_empty()
             && let Some(step) = self.flush_next()
         {
@@ -264,6 +272,8 @@ impl<H: Host> Engine<H> {
             (Kind::Watch(_), _) => self.watch_ready(key, direction),
             (Kind::Stream(_), Direction::Read) => self.read_ready(key),
             (Kind::Stream(_), Direction::Write) => self.write_ready(key),
+            (Kind::Datagram(_), Direction::Read) => self.datagrams_ready(key),
+            (Kind::Datagram(_), Direction::Write) => self.endpoint_writable(key),
             (Kind::Listener(_), Direction::Read) => self.accept_ready(key),
             (Kind::Listener(_), Direction::Write) => None,
         }

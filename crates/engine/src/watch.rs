@@ -185,6 +185,7 @@ impl<H: Host> Engine<H> {
             Some(source) => match &source.kind {
                 Kind::Watch(_) => Owner::Watch,
                 Kind::Stream(stream) => Owner::Stream(&stream.conn),
+                Kind::Datagram(endpoint) => Owner::Datagram(&endpoint.conn),
                 Kind::Listener(listener) => Owner::Listener(&listener.conn),
             },
         }

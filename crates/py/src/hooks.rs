@@ -27,6 +27,7 @@ macro_rules! names {
 names! {
     context, time, name, eager_start, _run, _cancelled, Future, Task,
     connection_made, connection_lost, data_received, eof_received,
+    datagram_received, error_received,
     get_buffer, buffer_updated, pause_writing, resume_writing,
     _attach, _detach, _check_thread, _check_callback,
 }
@@ -56,6 +57,8 @@ pub(crate) struct Hooks {
     socket: Ref,
     /// 3.13: `Server._attach` takes the transport.
     pub(crate) server_counts_transports: bool,
+    /// 3.13: what a waiting datagram counts for beside its bytes.
+    pub(crate) datagram_header: usize,
 }
 
 static HOOKS: Global<Hooks> = Global::new();
@@ -93,6 +96,7 @@ impl Hooks {
             set_result_unless_cancelled: get("set_result_unless_cancelled")?.into(),
             socket: get("Socket")?.into(),
             server_counts_transports: get("SERVER_ATTACH_TAKES_TRANSPORT")?.extract()?,
+            datagram_header: get("DATAGRAM_HEADER_SIZE")?.extract()?,
             module: module.as_any().into(),
         };
         // SAFETY: called once, by the module's initialisation, before anything that reads it.

@@ -26,6 +26,7 @@ pub enum Owner<'e, H: Host> {
     Nobody,
     Watch,
     Stream(&'e H::Conn),
+    Datagram(&'e H::Conn),
     Listener(&'e H::Conn),
 }
 

@@ -2,6 +2,7 @@
 
 use oxloop_os::{Fd, Interest};
 
+use crate::datagram::Endpoint;
 use crate::host::Host;
 use crate::listener::Listener;
 use crate::stream::Stream;
@@ -16,6 +17,7 @@ pub(crate) struct Source<H: Host> {
 pub(crate) enum Kind<H: Host> {
     Watch(Watch<H>),
     Stream(Stream<H>),
+    Datagram(Endpoint<H>),
     Listener(Listener<H>),
 }
 
@@ -31,6 +33,7 @@ impl<H: Host> Source<H> {
         match &self.kind {
             Kind::Watch(watch) => watch.wanted(),
             Kind::Stream(stream) => stream.wanted(),
+            Kind::Datagram(endpoint) => endpoint.wanted(),
             Kind::Listener(listener) => listener.wanted(),
         }
     }

@@ -25,7 +25,8 @@ pub use medium::End;
 pub use queue::WriteQueue;
 pub use write::{Closing, Settled, Wrote};
 
-use flow::Flow;
+pub(crate) use flow::Flow;
+
 use medium::Medium;
 
 pub(crate) struct Stream<H: Host> {
@@ -117,20 +118,25 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Takes the stream out of the engine; its descriptor and payload are the host's to close and
+    /// Takes the stream or endpoint out of the engine; its descriptor and payload are the host's to close and
     /// drop.
     pub fn release(&mut self, key: Key) -> Option<H::Conn> {
-        self.stream(key)?;
+        self.conn(key)?;
         match self.reactor.remove(key)?.kind {
             Kind::Stream(stream) => Some(stream.conn),
+            Kind::Datagram(endpoint) => Some(endpoint.conn),
             _ => None,
         }
     }
 
-    /// Whom a stream belongs to.
+    /// Whom a stream or an endpoint belongs to.
     #[inline]
     pub fn conn(&self, key: Key) -> Option<&H::Conn> {
-        self.stream(key).map(|stream| &stream.conn)
+        match &self.reactor.get(key)?.kind {
+            Kind::Stream(stream) => Some(&stream.conn),
+            Kind::Datagram(endpoint) => Some(&endpoint.conn),
+            _ => None,
+        }
     }
 
     #[inline]

@@ -111,6 +111,8 @@ impl<H: Host> Engine<H> {
     fn set_reading(&mut self, key: Key, reading: bool) -> io::Result<()> {
         if let Some((_, stream)) = self.stream_mut(key) {
             stream.reading = reading;
+        } else {
+            self.set_endpoint_reading(key, reading);
         }
         self.reactor.update(key)
     }

@@ -126,7 +126,7 @@ impl<H: Host> Engine<H> {
 
     /// Reads no more and ends the connection once everything queued is sent.
     pub fn close(&mut self, key: Key) -> Closing {
-        let Some((_, stream)) = self.stream_mut(key) else { return Closing::Already };
+        let Some((_, stream)) = self.stream_mut(key) else { return self.close_endpoint(key) };
         if matches!(stream.output, Output::ClosesAfterQueue | Output::Dead) {
             return Closing::Already;
         }
@@ -153,7 +153,7 @@ impl<H: Host> Engine<H> {
 
     /// Reads and sends no more; what was queued is dropped. False if that was so already.
     pub fn abort(&mut self, key: Key) -> bool {
-        let Some((_, stream)) = self.stream_mut(key) else { return false };
+        let Some((_, stream)) = self.stream_mut(key) else { return self.abort_endpoint(key) };
         let alive = stream.output != Output::Dead;
         stream.reading = false;
         stream.output = Output::Dead;
@@ -163,32 +163,33 @@ impl<H: Host> Engine<H> {
         alive
     }
 
-    /// How many bytes wait to be sent.
+    /// How many bytes wait to be sent; of an endpoint, what they count for.
     pub fn buffered(&self, key: Key) -> usize {
-        self.stream(key).map_or(0, |stream| stream.queue.len())
+        self.stream(key).map_or_else(|| self.endpoint_buffered(key), |stream| stream.queue.len())
     }
 
     /// The water marks.
     pub fn limits(&self, key: Key) -> Limits {
-        self.stream(key).map_or_else(Limits::default, |stream| stream.flow.limits)
+        self.stream(key).map_or_else(|| self.endpoint_limits(key), |stream| stream.flow.limits)
     }
 
     /// Sets the water marks; may find that the writer is to pause.
     pub fn set_limits(&mut self, key: Key, limits: Limits) -> Wrote {
-        if let Some((_, stream)) = self.stream_mut(key) {
-            stream.flow.limits = limits;
-        }
+        let Some((_, stream)) = self.stream_mut(key) else {
+            return self.set_endpoint_limits(key, limits);
+        };
+        stream.flow.limits = limits;
         self.pause_if_full(key)
     }
 
     /// Whether the writer was told to pause.
     pub fn is_write_paused(&self, key: Key) -> bool {
-        self.stream(key).is_some_and(|stream| stream.flow.paused)
+        self.stream(key).map_or_else(|| self.is_endpoint_paused(key), |stream| stream.flow.paused)
     }
 
     /// Whether the stream waits for the kernel to take more.
     pub fn is_blocked(&self, key: Key) -> bool {
-        self.stream(key).is_some_and(|stream| stream.blocked)
+        self.stream(key).map_or_else(|| self.is_endpoint_blocked(key), |stream| stream.blocked)
     }
 
     /// Sends what is queued; true if that was all. Otherwise [`Settled::emptied`] tells when.
@@ -202,9 +203,8 @@ impl<H: Host> Engine<H> {
     /// After [`Step::Flushed`] and what the owner did in return: what follows if nothing is queued.
     pub fn settle(&mut self, key: Key) -> Settled {
         let mut settled = Settled { finished: false, emptied: false };
-        if let Some((_, stream)) = self.stream_mut(key)
-            && stream.queue.is_empty()
-        {
+        let Some((_, stream)) = self.stream_mut(key) else { return self.settle_endpoint(key) };
+        if stream.queue.is_empty() {
             settled.emptied = std::mem::take(&mut stream.awaited);
             if stream.output == Output::ClosesAfterQueue {
                 stream.output = Output::Dead;
@@ -214,15 +214,18 @@ impl<H: Host> Engine<H> {
         settled
     }
 
-    /// Flushes the stream that has waited longest for it.
+    /// Flushes the stream or endpoint that has waited longest for it.
     pub(crate) fn flush_next(&mut self) -> Option<Step<H>> {
         while let Some(key) = self.dirty.pop_front() {
-            if let Some((_, stream)) = self.stream_mut(key)
-                && std::mem::take(&mut stream.dirty)
-                && !stream.blocked
-                && let Some(step) = self.flush(key)
-            {
-                return Some(step);
+            let step = match self.stream_mut(key) {
+                Some((_, stream)) => {
+                    let due = std::mem::take(&mut stream.dirty) && !stream.blocked;
+                    if due { self.flush(key) } else { None }
+                }
+                None => self.flush_dirty_endpoint(key),
+            };
+            if step.is_some() {
+                return step;
             }
         }
         None

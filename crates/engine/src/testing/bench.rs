@@ -118,6 +118,13 @@ impl Bench {
             Step::Offer(key) => format!("{} offer", conn(*key)),
             Step::Ended(key) => format!("{} ended", conn(*key)),
             Step::ReadFailed(key, error) => format!("{} read failed: {}", conn(*key), error.kind()),
+            Step::Datagram(key) => {
+                let data = String::from_utf8_lossy(engine.datagram().0);
+                format!("{} datagram {data}", conn(*key))
+            }
+            Step::DatagramFailed(key, error) => {
+                format!("{} datagram failed: {}", conn(*key), error.kind())
+            }
             Step::Flushed(key, flushed) => {
                 format!("{} flushed, resume {}", conn(*key), flushed.resume)
             }

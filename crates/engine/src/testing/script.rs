@@ -5,6 +5,8 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use oxloop_os::Name;
+use oxloop_os::datagram::{Inbound, Outbound};
 use oxloop_os::socket::Address;
 use oxloop_os::{Batch, Event, Fd, Interest};
 
@@ -42,6 +44,8 @@ struct State {
     room: HashMap<i32, VecDeque<io::Result<usize>>>,
     sent: HashMap<i32, Vec<u8>>,
     sends: usize,
+    /// What `send_datagram` and `send_datagrams` were given and took, call by call.
+    posted: HashMap<i32, Vec<Vec<Vec<u8>>>>,
     shut: Vec<i32>,
     /// Who was read or written as a file, not as a socket.
     files: HashSet<i32>,
@@ -98,6 +102,19 @@ impl Script {
     /// How many bytes the next send of `fd` takes; without an entry it takes all.
     pub fn room(&self, fd: i32, room: io::Result<usize>) {
         self.state().room.entry(fd).or_default().push_back(room);
+    }
+
+    /// The next receiving of `fd` brings these datagrams at once.
+    pub fn mail(&self, fd: i32, batch: &[&[u8]]) {
+        for data in batch {
+            self.incoming(fd, Ok(data));
+        }
+    }
+
+    /// The datagrams sent on `fd` so far, those of one call together. Its [`room`](Self::room) is
+    /// counted in calls: an error is that of the datagram whose turn it is, a number cuts a batch.
+    pub fn posted(&self, fd: i32) -> Vec<Vec<Vec<u8>>> {
+        self.state().posted.get(&fd).cloned().unwrap_or_default()
     }
 
     /// What the next accept brings; without an entry it would block.
@@ -210,6 +227,20 @@ impl State {
             return Err(ErrorKind::WouldBlock.into());
         }
         self.sent.entry(fd.raw()).or_default().extend_from_slice(&data[..count]);
+        Ok(count)
+    }
+}
+
+impl State {
+    fn post(&mut self, fd: Fd, messages: &[Outbound<'_>]) -> io::Result<usize> {
+        self.sends += 1;
+        let room = self.room.get_mut(&fd.raw()).and_then(VecDeque::pop_front);
+        let count = room.unwrap_or(Ok(usize::MAX))?.min(messages.len());
+        if count == 0 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let taken = messages[..count].iter().map(|message| message.data.to_vec()).collect();
+        self.posted.entry(fd.raw()).or_default().push(taken);
         Ok(count)
     }
 }
@@ -332,5 +363,31 @@ impl Kernel for Script {
         let number = next.unwrap_or_else(|| Err(ErrorKind::WouldBlock.into()))?;
         let fd = Fd::new(number).ok_or(ErrorKind::InvalidInput)?;
         Ok((fd, Address::Other))
+    }
+
+    fn receive_datagrams(&self, fd: Fd, inbound: &mut Inbound) -> io::Result<()> {
+        let mut state = self.state();
+        let from = Name::v4(std::net::Ipv4Addr::LOCALHOST, 9);
+        let mut any = false;
+        while let Some(next) = state.incoming.get_mut(&fd.raw()).and_then(VecDeque::pop_front) {
+            match next {
+                Ok(data) if inbound.push(Some(&from), &data) => any = true,
+                Err(error) if !any => return Err(error),
+                // No place left, or an error, which is that of the next call.
+                later => {
+                    state.incoming.entry(fd.raw()).or_default().push_front(later);
+                    return Ok(());
+                }
+            }
+        }
+        if any { Ok(()) } else { Err(ErrorKind::WouldBlock.into()) }
+    }
+
+    fn send_datagram(&self, fd: Fd, message: Outbound<'_>) -> io::Result<()> {
+        self.state().post(fd, &[message]).map(drop)
+    }
+
+    fn send_datagrams(&self, fd: Fd, messages: &[Outbound<'_>]) -> io::Result<usize> {
+        self.state().post(fd, messages)
     }
 }

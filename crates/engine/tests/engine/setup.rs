@@ -1,7 +1,7 @@
 //! The words of the tests.
 
 use oxloop_engine::testing::{Bench, TestHost};
-use oxloop_engine::{Closing, Direction, Engine, Fd, Key, Moment, Replaced, Wrote};
+use oxloop_engine::{Closing, Direction, Engine, Fd, Key, Measures, Moment, Name, Replaced, Wrote};
 
 pub(crate) type Loop = Engine<TestHost>;
 
@@ -73,6 +73,27 @@ pub(crate) fn fill(bench: &mut Bench, key: Key, number: i32, queued: usize) {
 pub(crate) fn await_empty(bench: &mut Bench, key: Key, number: i32) {
     bench.kernel.room(number, Ok(0));
     assert!(!bench.engine.await_empty(key).unwrap());
+}
+
+/// An endpoint that reads; each waiting datagram counts for 8 bytes more than it has.
+pub(crate) fn endpoint(bench: &mut Bench, number: i32, name: &'static str) -> Key {
+    let measures = Measures { largest: 1 << 16, header: 8 };
+    let key = bench.engine.open_endpoint(fd(number), measures, name).unwrap();
+    bench.engine.start_reading(key).unwrap();
+    bench.kernel.calls();
+    key
+}
+
+/// Sends a datagram to somewhere.
+pub(crate) fn send(engine: &mut Loop, key: Key, data: &[u8]) -> Wrote {
+    let to = Name::v4(std::net::Ipv4Addr::LOCALHOST, 9);
+    engine.send_datagram(key, Some(&to), data, || None)
+}
+
+/// The next wait says that these datagrams have come.
+pub(crate) fn mail(bench: &Bench, number: i32, batch: &[&[u8]]) {
+    bench.kernel.mail(number, batch);
+    readable(bench, &[number]);
 }
 
 /// Writes bytes that can only be copied.

@@ -29,7 +29,9 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::hooks::hooks;
 use crate::host::{Job, PyHost};
 use crate::raw::{Ref, Slot, copy_context};
-use crate::transport::{Opening, make_pipe_transport, make_socket_transport};
+use crate::transport::{
+    Opening, make_datagram_transport, make_pipe_transport, make_socket_transport,
+};
 
 use accept::Serving;
 
@@ -306,6 +308,19 @@ impl Loop {
         extra: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         make_pipe_transport(slf, true, pipe, protocol, waiter, extra)
+    }
+
+    #[pyo3(signature = (sock, protocol, address=None, waiter=None, extra=None))]
+    fn _make_datagram_transport<'py>(
+        slf: &Bound<'py, Self>,
+        sock: Bound<'py, PyAny>,
+        protocol: Bound<'py, PyAny>,
+        address: Option<Bound<'py, PyAny>>,
+        waiter: Option<Bound<'py, PyAny>>,
+        extra: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        slf.get().check_closed()?;
+        make_datagram_transport(slf, sock, protocol, address, waiter, extra)
     }
 
     fn _try_recv(&self, py: Python<'_>, fd: i32, count: isize) -> PyResult<Option<Py<PyAny>>> {

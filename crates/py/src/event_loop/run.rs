@@ -85,6 +85,10 @@ fn turns(slf: &Bound<'_, Loop>, signals: &mut Signals) -> PyResult<()> {
             Step::Offer(key) => Transport::offered(py, this, key)?,
             Step::Ended(key) => Transport::ended(py, this, key)?,
             Step::ReadFailed(key, error) => Transport::read_failed(py, this, key, &error)?,
+            Step::Datagram(key) => Transport::datagram_received(py, this, key)?,
+            Step::DatagramFailed(key, error) => {
+                Transport::datagram_failed(py, this, key, &error)?;
+            }
             Step::Flushed(key, flushed) => Transport::flushed(py, this, key, flushed)?,
             Step::WriteFailed(key, error) => Transport::write_failed(py, this, key, &error)?,
             Step::Accepted(key, fd, peer) => super::accept::accepted(slf, key, fd, peer)?,

@@ -90,7 +90,7 @@ pub(super) fn watch_once(slf: &Bound<'_, Loop>, fd: i32, writing: bool) -> PyRes
     this.check_closed()?;
     let fd = descriptor(fd)?;
     let owner = match this.engine().owner_of(fd) {
-        Owner::Stream(transport) => Some(transport.clone_ref(py)),
+        Owner::Stream(transport) | Owner::Datagram(transport) => Some(transport.clone_ref(py)),
         _ => None,
     };
     if let Some(transport) = owner {

@@ -177,7 +177,7 @@ fn ensure_fd_no_transport(
     };
     let Some(fd) = fd else { return Ok(()) };
     let transport = match this.native.engine().owner_of(fd) {
-        Owner::Stream(transport) => Some(transport.clone_ref(py)),
+        Owner::Stream(transport) | Owner::Datagram(transport) => Some(transport.clone_ref(py)),
         // Borrowed transports (asyncio's, on our watches) are known to the base class.
         Owner::Watch => None,
         Owner::Nobody | Owner::Listener(_) => return Ok(()),

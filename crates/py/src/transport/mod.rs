@@ -1,4 +1,4 @@
-//! Transports: connections and pipes, as a protocol sees them.
+//! Transports: connections, pipes and datagram endpoints, as a protocol sees them.
 //!
 //! The types derive from asyncio's (`StreamTransport` and `WritePipeTransport` from
 //! `_FlowControlMixin`, `ReadPipeTransport` from `ReadTransport`), have a `__dict__` and weak
@@ -12,6 +12,7 @@
 
 mod address;
 mod close;
+mod datagram;
 mod info;
 mod open;
 mod pipe;
@@ -29,6 +30,7 @@ use pyo3::prelude::*;
 use crate::event_loop::Loop;
 use crate::raw::Ref;
 
+pub(crate) use datagram::make_datagram_transport;
 pub(crate) use open::{Opening, make_socket_transport};
 pub(crate) use pipe::make_pipe_transport;
 pub(crate) use types::{init, type_objects};

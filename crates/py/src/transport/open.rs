@@ -1,6 +1,8 @@
 //! How a transport begins.
 
-use oxloop_engine::{Address, Fd};
+use std::io;
+
+use oxloop_engine::{Address, Engine, Fd, Key};
 use pyo3::Borrowed;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -11,6 +13,7 @@ use crate::errors::os_error;
 use crate::event_loop::Loop;
 use crate::handle::is_exit;
 use crate::hooks::hooks;
+use crate::host::PyHost;
 use crate::raw::{Ref, enter_context, slot};
 
 /// What a transport is made of.
@@ -32,22 +35,31 @@ pub(crate) fn make_socket_transport<'py>(
     opening: Opening<'py>,
     waiter: Option<Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let py = slf.py();
     let object = Transport::open(slf, opening)?;
-    if let Some(transport) = Transport::of(&object)
-        && let Err(error) = transport.start_later(py, slf, waiter)
-    {
-        transport.discard(py);
-        return Err(error);
-    }
-    Ok(object.bind(py).clone())
+    Transport::start(slf, &object, waiter)?;
+    Ok(object.bind(slf.py()).clone())
 }
 
 impl Transport<'_> {
     /// Makes the transport and its stream. On an error a bare descriptor is closed.
     pub(crate) fn open(owner: &Bound<'_, Loop>, opening: Opening<'_>) -> PyResult<Ref> {
+        let fd = opening.fd;
+        // Refused for anything but TCP, where there is no Nagle.
+        let _ = oxloop_os::socket::set_nodelay(fd);
+        Transport::open_as(owner, Kind::Stream, opening, |_, engine, conn| {
+            engine.open_stream(fd, conn)
+        })
+    }
+
+    /// As [`Transport::open`]; `register` finishes the tail and makes what is to be in the engine.
+    pub(super) fn open_as(
+        owner: &Bound<'_, Loop>,
+        kind: Kind,
+        opening: Opening<'_>,
+        register: impl FnOnce(Transport<'_>, &mut Engine<PyHost>, Ref) -> Result<Key, (io::Error, Ref)>,
+    ) -> PyResult<Ref> {
         let py = owner.py();
-        let object = Transport::allocate(py, Kind::Stream)?;
+        let object = Transport::allocate(py, kind)?;
         let Some(this) = Transport::of(&object) else { unreachable!("it was just made") };
         let tail = this.tail;
         let (extra_slot, loop_slot) = base_slots();
@@ -64,9 +76,7 @@ impl Transport<'_> {
         tail.peer.replace(opening.peer.map(Box::new));
         tail.context.set(Some(opening.context));
         tail.owner.set(Some(owner.into()));
-        // Refused for anything but TCP, where there is no Nagle.
-        let _ = oxloop_os::socket::set_nodelay(opening.fd);
-        let opened = owner.get().engine().open_stream(opening.fd, object.clone_ref(py));
+        let opened = register(this, &mut owner.get().engine(), object.clone_ref(py));
         match opened {
             Ok(stream) => tail.stream.set(Some(stream)),
             Err((error, conn)) => {
@@ -133,7 +143,21 @@ impl Transport<'_> {
         begun
     }
 
-    /// `connection_made` in the next turn, then reading, then the waiter.
+    /// `connection_made` in the next turn, then reading, then the waiter. An error leaves nothing.
+    pub(super) fn start(
+        owner: &Bound<'_, Loop>,
+        object: &Ref,
+        waiter: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let py = owner.py();
+        let Some(this) = Transport::of(object) else { return Ok(()) };
+        let started = this.start_later(py, owner, waiter);
+        if started.is_err() {
+            this.discard(py);
+        }
+        started
+    }
+
     pub(super) fn start_later(
         self,
         py: Python<'_>,

@@ -26,6 +26,7 @@ impl Kind {
     pub(super) fn read_error(self) -> &'static str {
         match self {
             Kind::Stream => "Fatal read error on socket transport",
+            Kind::Datagram => "Fatal read error on datagram transport",
             Kind::ReadPipe | Kind::WritePipe => "Fatal read error on pipe transport",
         }
     }
@@ -33,34 +34,35 @@ impl Kind {
     pub(super) fn write_error(self) -> &'static str {
         match self {
             Kind::Stream => "Fatal write error on socket transport",
+            Kind::Datagram => "Fatal write error on datagram transport",
             Kind::ReadPipe | Kind::WritePipe => "Fatal write error on pipe transport",
         }
     }
 
     pub(super) fn unnamed_error(self) -> &'static str {
         match self {
-            Kind::Stream => "Fatal error on transport",
+            Kind::Stream | Kind::Datagram => "Fatal error on transport",
             Kind::ReadPipe | Kind::WritePipe => "Fatal error on pipe transport",
         }
     }
 
     pub(super) fn error_hook(self) -> &'static str {
         match self {
-            Kind::Stream | Kind::WritePipe => "report_fatal_error",
+            Kind::Stream | Kind::WritePipe | Kind::Datagram => "report_fatal_error",
             Kind::ReadPipe => "report_read_pipe_error",
         }
     }
 
     pub(super) fn lost_write_hook(self) -> &'static str {
         match self {
-            Kind::Stream => "warn_lost_write",
+            Kind::Stream | Kind::Datagram => "warn_lost_write",
             Kind::ReadPipe | Kind::WritePipe => "warn_lost_pipe_write",
         }
     }
 
     pub(super) fn repr_hook(self) -> &'static str {
         match self {
-            Kind::Stream => "transport_repr",
+            Kind::Stream | Kind::Datagram => "transport_repr",
             Kind::ReadPipe => "read_pipe_repr",
             Kind::WritePipe => "write_pipe_repr",
         }

@@ -91,7 +91,7 @@ impl Transport<'_> {
         let Some(conn) = conn(py, owner, key) else { return Ok(()) };
         let Some(this) = Transport::of(&conn) else { return Ok(()) };
         match this.tail.kind {
-            Kind::Stream => {}
+            Kind::Stream | Kind::Datagram => {}
             Kind::ReadPipe => return this.pipe_ended(py),
             Kind::WritePipe => return this.reader_gone(py),
         }

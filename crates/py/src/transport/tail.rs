@@ -1,12 +1,13 @@
 //! What a transport has beyond its base.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::ffi::{c_int, c_void};
 
 use oxloop_engine::{Address, Fd, Key};
 use pyo3::ffi;
 
 use super::Socket;
+use super::datagram::Mailbox;
 use super::types::Kind;
 use crate::raw::Slot;
 
@@ -33,6 +34,8 @@ pub(super) struct Tail {
     pub(super) duplicate: Cell<Option<Fd>>,
     pub(super) peer: RefCell<Option<Box<Address>>>,
     pub(super) local: RefCell<Option<Box<Address>>>,
+    /// Of a datagram transport.
+    pub(super) mailbox: OnceCell<Box<Mailbox>>,
     /// Ends of the connection that were noticed; from 1 on, nothing is sent any more.
     pub(super) lost: Cell<u32>,
     pub(super) closing: Cell<bool>,
@@ -59,6 +62,7 @@ impl Tail {
             duplicate: Cell::new(None),
             peer: RefCell::new(None),
             local: RefCell::new(None),
+            mailbox: OnceCell::new(),
             lost: Cell::new(0),
             closing: Cell::new(false),
             paused: Cell::new(false),
@@ -78,7 +82,8 @@ impl Tail {
     /// For `tp_traverse`.
     pub(super) unsafe fn traverse(&self, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
         let references = self.slots().map(Slot::as_ptr);
-        for reference in references.into_iter().chain([self.dict.get()]) {
+        let address = self.mailbox.get().map(|mailbox| mailbox.address.as_ptr());
+        for reference in references.into_iter().chain(address).chain([self.dict.get()]) {
             if !reference.is_null() {
                 // SAFETY: by contract.
                 let stop = unsafe { visit(reference, arg) };
@@ -94,6 +99,9 @@ impl Tail {
     pub(super) fn clear(&self) {
         for slot in self.slots() {
             slot.set(None);
+        }
+        if let Some(mailbox) = self.mailbox.get() {
+            mailbox.address.set(None);
         }
         let dict = self.dict.replace(std::ptr::null_mut());
         // SAFETY: null or our own reference.

@@ -10,6 +10,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
+use super::datagram::datagram_table;
 use super::{Tail, Transport};
 use crate::hooks::{Hooks, hooks};
 use crate::raw::{
@@ -22,9 +23,10 @@ pub(super) enum Kind {
     Stream,
     ReadPipe,
     WritePipe,
+    Datagram,
 }
 
-const KINDS: usize = 3;
+const KINDS: usize = 4;
 
 /// The types, in the order of [`Kind`], and what they have in common.
 struct Classes {
@@ -76,7 +78,9 @@ pub(crate) fn init(py: Python<'_>, hooks: &Hooks) -> PyResult<()> {
     let mut table = read_pipe_table();
     table.own_slots = vec![(c"_loop", owner)];
     let read_pipe = build(&read_base, c"oxloop.ReadPipeTransport", tail, table)?;
-    let table = [stream, read_pipe, write_pipe];
+    let base = hooks.base_class(py, "DatagramBase")?;
+    let datagram = build(&base, c"oxloop.DatagramTransport", tail, datagram_table())?;
+    let table = [stream, read_pipe, write_pipe, datagram];
     for (class, name) in table.iter().zip(CONSTANTS) {
         set_constants(&class.bind(py), &hooks.get(py, name)?)?;
     }
@@ -92,15 +96,19 @@ pub(crate) fn type_objects(py: Python<'_>) -> [Bound<'_, PyType>; KINDS] {
 }
 
 /// Names in `oxloop._hooks`.
-const CONSTANTS: [&str; KINDS] =
-    ["STREAM_TRANSPORT_CONSTANTS", "READ_PIPE_CONSTANTS", "WRITE_PIPE_CONSTANTS"];
+const CONSTANTS: [&str; KINDS] = [
+    "STREAM_TRANSPORT_CONSTANTS",
+    "READ_PIPE_CONSTANTS",
+    "WRITE_PIPE_CONSTANTS",
+    "DATAGRAM_TRANSPORT_CONSTANTS",
+];
 
 /// What the types have of their own.
-struct Table {
-    methods: Vec<ffi::PyMethodDef>,
-    attributes: Vec<ffi::PyGetSetDef>,
+pub(super) struct Table {
+    pub(super) methods: Vec<ffi::PyMethodDef>,
+    pub(super) attributes: Vec<ffi::PyGetSetDef>,
     /// Reference slots that the base does not have, and where they are.
-    own_slots: Vec<(&'static CStr, isize)>,
+    pub(super) own_slots: Vec<(&'static CStr, isize)>,
 }
 
 fn build(

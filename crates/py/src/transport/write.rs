@@ -139,7 +139,7 @@ impl Transport<'_> {
         this.wake_empty_waiter(py, Some(os_error(py, error)))
     }
 
-    fn tell_flow(self, py: Python<'_>, name: &Ref, what: &str) -> PyResult<()> {
+    pub(super) fn tell_flow(self, py: Python<'_>, name: &Ref, what: &str) -> PyResult<()> {
         let Some(protocol) = self.tail.protocol.get(py) else { return Ok(()) };
         match call_method(py, &protocol, name, None) {
             Ok(_) => Ok(()),
