@@ -1,10 +1,12 @@
 """Cycles through the loop, its handles and transports are found by the garbage collector."""
 
 import asyncio
+import contextvars
 import gc
 import socket
 import warnings
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support import Recorder, open_fds, spin
@@ -98,6 +100,85 @@ def test_a_cancelled_handle_in_a_cycle_is_freed(loop):
     alive = weakref.ref(node)
     del node, handle
     spin(loop)
+    assert_collected(alive)
+
+
+SCHEDULED = contextvars.ContextVar("scheduled")
+
+
+def schedule_in_a_cycle(loop, schedule):
+    """A node that refers to its handle, which refers to it as callback and by its context."""
+    node = Node()
+    context = contextvars.copy_context()
+    context.run(SCHEDULED.set, node)
+    node.handle = schedule(loop, node, context)
+    return weakref.ref(node)
+
+
+WAYS = {
+    "call_soon": lambda loop, *job: loop.call_soon(job[0], *job, context=job[1]),
+    "call_later": lambda loop, *job: loop.call_later(0, job[0], *job, context=job[1]),
+    "threadsafe": lambda loop, *job: loop.call_soon_threadsafe(job[0], *job, context=job[1]),
+    "thread": lambda loop, *job: in_a_thread(WAYS["threadsafe"], loop, *job),
+}
+
+
+def in_a_thread(call, *args):
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(call, *args).result()
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_a_handle_in_a_cycle_is_freed_when_it_is_over(loop, run, way, cancelled):
+    async def main():
+        node = schedule_in_a_cycle(loop, WAYS[way])
+        if cancelled:
+            node().handle.cancel()
+        gc.collect()
+        await asyncio.sleep(0.002)
+        gc.collect()
+        assert node() is None
+
+    run(main())
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_handle_that_a_run_left_behind_is_freed_with_the_loop(loop_factory, way):
+    loop = loop_factory()
+    nodes = []
+
+    def last(loop):
+        loop.stop()
+        nodes.append(schedule_in_a_cycle(loop, WAYS[way]))
+        nodes[0]().loop = loop
+
+    loop.call_soon(last, loop)
+    loop.run_forever()
+    alive = weakref.ref(loop), *nodes
+    assert nodes[0]() is not None
+    del loop
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        assert_collected(*alive)
+
+
+def test_a_handle_that_an_exception_handler_keeps_is_freed(loop, run):
+    kept = []
+    loop.set_exception_handler(lambda loop, context: kept.append(context["handle"]))
+
+    class Failing(Node):
+        def __call__(self):
+            self.handles = kept
+            raise ValueError
+
+    node = Failing()
+    alive = weakref.ref(node)
+    loop.call_soon(node)
+    del node
+    run(asyncio.sleep(0.001))
+    alive().kept = kept[0]
+    kept.clear()
     assert_collected(alive)
 
 

@@ -26,6 +26,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use crate::handle::HandleRef;
 use crate::hooks::hooks;
 use crate::host::{Job, PyHost};
 use crate::raw::{Ref, Slot, copy_context};
@@ -113,6 +114,18 @@ impl Loop {
         if self.closed.get() { Err(closed_error()) } else { Ok(()) }
     }
 
+    /// Makes every handle in the engine known to the collector: the run is over, and the loop may
+    /// become garbage.
+    fn show_handles(&self) {
+        self.engine().visit(|payload| {
+            if let Payload::Job(Job(object)) = payload
+                && let Some(handle) = HandleRef::of(object)
+            {
+                handle.make_known();
+            }
+        });
+    }
+
     fn is_on_own_thread(&self) -> bool {
         // SAFETY: no preconditions.
         self.thread.get() == unsafe { ffi::PyThread_get_thread_ident() }
@@ -196,6 +209,9 @@ impl Loop {
     #[setter(_thread_id)]
     fn set_thread(&self, thread: Option<c_ulong>) {
         self.thread.set(thread.unwrap_or(0));
+        if thread.is_none() {
+            self.show_handles();
+        }
     }
 
     #[getter(_task_factory)]
@@ -373,6 +389,11 @@ impl Loop {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         for slot in [&self.task_factory, &self.namespace] {
             slot.visit(|reference| visit.call(reference.as_py()))?;
+        }
+        if self.is_running() {
+            // It is alive, and so is all that it holds. Nothing may be shown but by objects that
+            // the collector knows, which not every handle is now.
+            return Ok(());
         }
         // Borrowed only if the collector runs inside the engine, which allocates no Python object.
         let Ok(engine) = self.engine.try_borrow() else { return Ok(()) };

@@ -196,7 +196,7 @@ impl Loop {
         let context = context.clone_ref(py);
         let callback = callback.as_ptr();
         let handle =
-            new_handle(py, owner.as_ptr(), callback, &arguments, context, HandleKind::Soon)?;
+            new_handle(py, owner.as_ptr(), callback, &arguments, context, HandleKind::Soon, true)?;
         let pushed = self.engine().call_soon(Job(handle));
         pushed.map_err(no_memory)
     }
@@ -282,8 +282,10 @@ pub(super) fn handle(
         Some(context) => context,
         None => copy_context(py)?,
     };
-    let handle = new_handle(py, this.as_ptr(), callback, rest, context, kind)?;
-    if this.native.debug.get() {
+    let debug = this.native.debug.get();
+    let known = debug || !this.native.is_running();
+    let handle = new_handle(py, this.as_ptr(), callback, rest, context, kind, known)?;
+    if debug {
         let stack: Ref = hooks().get(py, "extract_stack")?.call0()?.into();
         // SAFETY: a slot of the base of a handle made above.
         let old = unsafe {

@@ -106,7 +106,7 @@ pub(super) fn watch_once(slf: &Bound<'_, Loop>, fd: i32, writing: bool) -> PyRes
     let arguments = [future.as_ptr(), none.as_ptr()];
     let context = copy_context(py)?;
     let owner = slf.as_ptr();
-    let handle = new_handle(py, owner, wake.as_ptr(), &arguments, context, HandleKind::Soon)?;
+    let handle = new_handle(py, owner, wake.as_ptr(), &arguments, context, HandleKind::Soon, true)?;
     let watched = this.engine().watch_once(fd, direction(writing), Job(handle));
     match watched {
         Ok(replaced) => {

@@ -5,6 +5,11 @@
 //! positional arguments are in our tail, at most [`INLINE`] of them, and become a tuple in the
 //! base's `_args` slot when Python asks for it; with more of them the tuple is made at once.
 //!
+//! A handle that nobody but the engine holds is unknown to the garbage collector while the loop
+//! runs: the loop is alive then, and so is what it has scheduled. It becomes known when it is run or
+//! cancelled and somebody else holds it ([`HandleRef::make_known_if_kept`]), and at the end of the
+//! run ([`HandleRef::make_known`]). Most handles live and die unknown.
+//!
 //! Invariant: `_args` is the tuple if its slot is filled, and the inline arguments otherwise, unless
 //! the handle is cancelled: then it has none.
 
@@ -90,6 +95,26 @@ impl HandleRef {
     pub(crate) fn is_cancelled(self) -> bool {
         // SAFETY: a slot of the base.
         unsafe { *self.slot(layout().cancelled) == ffi::Py_True() }
+    }
+
+    /// From now on the collector looks into the handle.
+    pub(crate) fn make_known(self) {
+        // SAFETY: a live object of a type that has the collector's header.
+        unsafe {
+            if ffi::PyObject_GC_IsTracked(self.object) == 0 {
+                ffi::PyObject_GC_Track(self.object.cast());
+            }
+        }
+    }
+
+    /// The engine has just given the handle up, or is about to: only who else holds it may put it
+    /// into a cycle.
+    #[inline]
+    fn make_known_if_kept(self) {
+        // SAFETY: a live object.
+        if unsafe { ffi::Py_REFCNT(self.object) } > 1 {
+            self.make_known();
+        }
     }
 
     /// Replaces what a slot holds. Dropping the old value may run Python.
@@ -191,8 +216,9 @@ impl HandleRef {
         if let Some(owner) = unsafe { Loop::of_pointer(*self.slot(layout.r#loop)) } {
             // SAFETY: the tail of a live handle.
             let timer = unsafe { (*self.tail()).timer.take() };
-            // Dropped at the end of this call: it is this handle's own reference in the engine.
-            let _job = timer.map(|key| owner.engine().cancel_timer(key));
+            // This handle's own reference in the engine: the caller holds another.
+            let job = timer.and_then(|key| owner.engine().cancel_timer(key));
+            drop(job);
             if owner.is_debug() {
                 // SAFETY: a live object.
                 let this = unsafe { Bound::from_borrowed_ptr(py, self.object) };
@@ -203,6 +229,7 @@ impl HandleRef {
         self.put(layout.callback, none_ref(py));
         self.forget(layout.args);
         self.drop_arguments();
+        self.make_known_if_kept();
         Ok(())
     }
 }
@@ -222,7 +249,7 @@ pub(crate) enum When {
     Object(Ref),
 }
 
-/// Makes a handle.
+/// Makes a handle, `known` to the collector or not yet.
 #[inline]
 pub(crate) fn new_handle(
     py: Python<'_>,
@@ -231,6 +258,7 @@ pub(crate) fn new_handle(
     arguments: &[*mut ffi::PyObject],
     context: Ref,
     kind: HandleKind,
+    known: bool,
 ) -> Result<Ref, Raised> {
     let layout = layout();
     let (class, when) = match kind {
@@ -270,7 +298,9 @@ pub(crate) fn new_handle(
                 (*tail).count = arguments.len() as u8;
             }
         }
-        ffi::PyObject_GC_Track(object.as_ptr().cast());
+        if known {
+            ffi::PyObject_GC_Track(object.as_ptr().cast());
+        }
         Ok(object)
     }
 }

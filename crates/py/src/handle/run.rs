@@ -31,6 +31,9 @@ pub(crate) fn run_job(py: Python<'_>, owner: &Bound<'_, Loop>, job: Job) -> Resu
 /// Runs a handle as asyncio does in debug mode: known to the loop as the current one, and timed.
 #[cold]
 pub(crate) fn debug_run(py: Python<'_>, owner: &Bound<'_, Loop>, handle: &Ref) -> PyResult<()> {
+    if let Some(handle) = HandleRef::of(handle) {
+        handle.make_known();
+    }
     hooks().get(py, "run_in_debug_mode")?.call1((owner, handle.bind(py)))?;
     Ok(())
 }
@@ -64,7 +67,7 @@ fn step_failed(
     let TaskStep { context, target, argument } = step;
     let arguments: Vec<_> = argument.iter().map(Ref::as_ptr).collect();
     let (owner_ptr, target) = (owner.as_ptr(), target.as_ptr());
-    let handle = new_handle(py, owner_ptr, target, &arguments, context, HandleKind::Soon)?;
+    let handle = new_handle(py, owner_ptr, target, &arguments, context, HandleKind::Soon, true)?;
     report(py, owner, &handle, error)
 }
 
@@ -92,6 +95,7 @@ impl HandleRef {
         if self.is_cancelled() {
             return Ok(());
         }
+        self.make_known_if_kept();
         let layout = layout();
         let Some(callback) = self.read(layout.callback) else { return Ok(()) };
         // Not held: the handle refers to it, and the interpreter does while it is entered.
@@ -124,6 +128,7 @@ impl HandleRef {
         if is_exit(py, &error) {
             return Err(error);
         }
+        self.make_known();
         // SAFETY: the handle is alive: the job holds it.
         let this = unsafe { Ref::from_borrowed(self.object) };
         report(py, owner, &this, error)
