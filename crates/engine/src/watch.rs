@@ -113,8 +113,10 @@ impl<H: Host> Engine<H> {
             Ok(false) => Ok(Replaced { same, stale: None }),
             Ok(true) => {
                 let stale = self.swap_side(key, opposite(direction), None);
+                // Should a duplicate keep the old file alive, its events name nobody any more.
+                let key = self.reactor.rename(key);
                 // The interest only shrinks; should the poller refuse, its event finds no job.
-                let _ = self.reactor.update(key);
+                let _ = self.reactor.tell(key);
                 Ok(Replaced { same, stale })
             }
             Err(error) => {

@@ -81,6 +81,18 @@ impl<H: Host> Reactor<H> {
         }
     }
 
+    /// Gives a source another key, which the poller is not told yet.
+    pub(crate) fn rename(&mut self, key: Key) -> Key {
+        let Some(source) = self.sources.remove(key) else { return key };
+        self.removed += 1;
+        let fd = source.fd;
+        // Into the place that has just become free, and a number that has a place: neither needs
+        // memory.
+        let Ok(key) = self.sources.insert(source) else { return key };
+        let _ = self.by_fd.set(fd, key);
+        key
+    }
+
     /// Takes a source out and its registration away.
     pub(crate) fn remove(&mut self, key: Key) -> Option<Source<H>> {
         let source = self.sources.remove(key)?;

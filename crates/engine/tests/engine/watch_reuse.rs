@@ -47,6 +47,19 @@ fn the_poller_is_asked_for_a_change_first_and_told_anew_then() {
 }
 
 #[test]
+fn a_duplicate_of_the_closed_file_does_not_reach_the_new_job() {
+    let mut bench = Bench::default();
+    add_reader(&mut bench.engine, 3, "old reader");
+    bench.kernel.orphan(3);
+    let replaced = add_reader(&mut bench.engine, 3, "new reader");
+    assert_eq!(replaced.same, Some("old reader"));
+    assert!(bench.just_turn().is_empty(), "the duplicate is readable, the new file is not");
+    assert!(bench.kernel.calls().contains(&"renew".to_owned()), "or the ghost spins");
+    readable(&bench, &[3]);
+    assert_eq!(bench.just_turn(), ["new reader"]);
+}
+
+#[test]
 fn both_directions_of_the_new_file_can_be_watched() {
     let mut bench = reopened();
     add_reader(&mut bench.engine, 3, "new reader");
