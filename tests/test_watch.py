@@ -1,12 +1,14 @@
 """add_reader and add_writer: readiness, replacing, removing, closed and reused descriptors."""
 
 import asyncio
+import gc
 import os
 import socket
 import time
+import weakref
 
 import pytest
-from support import Boom, raising, spin
+from support import Boom, Recorder, raising, spin
 
 
 @pytest.fixture
@@ -333,6 +335,29 @@ def test_closed_without_removal_does_not_disturb_others(loop, pair):
     loop.remove_reader(ours)
     loop.remove_reader(number)
     assert got == [b"x"]
+
+
+@pytest.mark.asyncio_wrong("the selector is asked to change what is gone")
+def test_a_transport_takes_over_a_number_that_was_left_watched(loop, run, cleanup):
+    class Watcher:
+        def __call__(self):
+            raise AssertionError("the file it watched is closed")
+
+    watcher = Watcher()
+    alive = weakref.ref(watcher)
+    ours, peer = socket.socketpair()
+    loop.add_reader(ours, watcher)
+    loop.add_writer(ours, watcher)
+    number = ours.fileno()
+    ours.close()
+    again = socket.socket(fileno=os.dup2(peer.fileno(), number, inheritable=False))
+    cleanup.extend((peer, again))
+    transport, protocol = run(loop.create_connection(Recorder, sock=again))
+    del watcher
+    gc.collect()
+    assert alive() is None
+    transport.close()
+    run(protocol.lost)
 
 
 @pytest.mark.asyncio_wrong("a turn is made for every event of the forgotten duplicate")

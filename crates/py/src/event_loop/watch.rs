@@ -161,6 +161,21 @@ fn remove(
     }
 }
 
+impl Loop {
+    /// A transport gets the descriptor: nobody watches it any more. Whoever did may have left the
+    /// watch behind, with a file that is closed.
+    pub(crate) fn take_over(&self, py: Python<'_>, fd: Fd) -> PyResult<()> {
+        let watched = matches!(self.engine().owner_of(fd), Owner::Watch);
+        if watched {
+            for direction in [Direction::Read, Direction::Write] {
+                let job = self.engine().unwatch(fd, direction);
+                job.map_or(Ok(()), |job| cancel(py, &job))?;
+            }
+        }
+        Ok(())
+    }
+}
+
 fn cancel(py: Python<'_>, job: &Job) -> PyResult<()> {
     HandleRef::of(&job.0).map_or(Ok(()), |handle| handle.cancel(py))
 }

@@ -76,6 +76,7 @@ impl Transport<'_> {
         tail.peer.replace(opening.peer.map(Box::new));
         tail.context.set(Some(opening.context));
         tail.owner.set(Some(owner.into()));
+        owner.get().take_over(py, opening.fd)?;
         let opened = register(this, &mut owner.get().engine(), object.clone_ref(py));
         match opened {
             Ok(stream) => tail.stream.set(Some(stream)),
