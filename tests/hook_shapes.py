@@ -38,6 +38,7 @@ SCHEDULE = "crates/py/src/event_loop/schedule.rs"
 WATCH = "crates/py/src/event_loop/watch.rs"
 SOCK = "python/oxloop/_sock.py"
 LAYOUT = "crates/py/src/handle/layout.rs"
+SESSION = "crates/py/src/transport/tls/object.rs"
 TRANSPORT = "crates/py/src/transport/types.rs"
 DATAGRAM = "crates/py/src/transport/datagram/open.rs"
 INHERITED = "asyncio's own, borrowed; it runs on our _add_reader and its kin: " + WATCH
@@ -135,6 +136,14 @@ SIGNATURES = {
             " call_connection_made ssl_handshake_timeout ssl_shutdown_timeout"
         ),
     ),
+    "sslproto._create_transport_context": (
+        HOOKS + ", tls_session",
+        _always("server_side server_hostname"),
+    ),
+    "sslproto.add_flowcontrol_defaults": (
+        HOOKS + ", tls_write_limits",
+        _always("high low kb"),
+    ),
     "format_helpers._format_callback_source": (
         HOOKS + ", _format_callback",
         {OLDEST: "func args", (3, 13): "func args *debug"},
@@ -186,7 +195,7 @@ LOOP_HOOKS_OF = {
 OWN_NAMES = """
     _arm_signals _disarm_signals _owns_wakeup_fd _signal_socket _resume_accepting _drop_all
     _try_recv _try_recv_into _try_send _watch_once _unwatch_once _watched
-    _check_socket _until_ready
+    _check_socket _until_ready _make_tls_transport _protect
 """
 
 # -- comparing -------------------------------------------------------------------------------

@@ -274,6 +274,14 @@ def test_tls_protocol():
     with closing(BASE()) as loop:
         protocol = sslproto.SSLProtocol(loop, asyncio.Protocol(), tls, None, False, "x", **timeouts)
         assert isinstance(protocol, _hooks.BufferedProtocol), f"SSLProtocol: see {shapes.LOOP}"
+        stream = asyncio.StreamReader(loop=loop)
+        reader = asyncio.StreamReaderProtocol(stream, loop=loop)
+        state = (reader._stream_reader, stream._buffer, reader._closed.done())
+        expect("StreamReaderProtocol", shapes.HOOKS, (stream, bytearray(), False), state)
+        session = tls.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="x")
+        names = {"read", "write", "do_handshake", "shutdown", "pending"}
+        missing = names - set(dir(session._sslobj))
+        expect("SSLObject._sslobj: what it lacks", shapes.SESSION, set(), missing)
     returned = re.findall(r"return (.*)", inspect.getsource(BASE._make_ssl_transport))
     expect("_make_ssl_transport", shapes.LOOP, ["ssl_protocol._app_transport"], returned)
 

@@ -302,6 +302,6 @@ def test_a_buffered_protocol_with_a_memoryview(loop):
     assert receive_many_records(loop, lambda: memoryview(bytearray(65536))) == RECORDS
 
 
-@pytest.mark.asyncio_wrong("all but the first record go to a copy of a bytearray", inherited=True)
+@pytest.mark.asyncio_wrong("all but the first record go to a copy of a bytearray")
 def test_a_buffered_protocol_with_a_bytearray(loop):
     assert receive_many_records(loop, lambda: bytearray(65536)) == RECORDS

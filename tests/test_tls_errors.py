@@ -136,7 +136,7 @@ def test_a_cancelled_handshake_leaves_no_descriptor(loop, run):
     peer.close()
 
 
-@pytest.mark.asyncio_wrong("it looks like a regular end", inherited=True)
+@pytest.mark.asyncio_wrong("it looks like a regular end")
 def test_a_truncated_stream_is_an_error(loop, run):
     def talk(tls):
         tls.sendall(b"half of it")

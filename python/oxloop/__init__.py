@@ -6,12 +6,21 @@ by ``python -m oxloop script.py``.
 """
 
 from . import _oxloop
+from ._hooks import TruncatedError
 from ._loop import EventLoop
 from ._run import install, new_event_loop, run
 
 __version__ = _oxloop.__version__
 
-__all__ = ["EventLoop", "EventLoopPolicy", "__version__", "install", "new_event_loop", "run"]
+__all__ = [
+    "EventLoop",
+    "EventLoopPolicy",
+    "TruncatedError",
+    "__version__",
+    "install",
+    "new_event_loop",
+    "run",
+]
 
 
 def __getattr__(name):

@@ -1,4 +1,5 @@
 import asyncio
+import ssl
 import sys
 from collections.abc import Coroutine
 from selectors import BaseSelector
@@ -8,12 +9,22 @@ from . import _oxloop
 
 _T = TypeVar("_T")
 
-__all__ = ["EventLoop", "EventLoopPolicy", "__version__", "install", "new_event_loop", "run"]
+__all__ = [
+    "EventLoop",
+    "EventLoopPolicy",
+    "TruncatedError",
+    "__version__",
+    "install",
+    "new_event_loop",
+    "run",
+]
 
 __version__: Final[str]
 
 class EventLoop(_oxloop.Loop, asyncio.SelectorEventLoop):
     def __init__(self, selector: BaseSelector | None = None) -> None: ...
+
+class TruncatedError(ssl.SSLEOFError, ConnectionResetError): ...
 
 def new_event_loop() -> EventLoop: ...
 def run(main: Coroutine[Any, Any, _T], *, debug: bool | None = None) -> _T: ...

@@ -101,8 +101,22 @@ class EventLoop(_oxloop.Loop, SocketCalls, _hooks.SelectorEventLoop):
         ssl_shutdown_timeout=_hooks.constants.SSL_SHUTDOWN_TIMEOUT,
         context=None,
     ):
-        """asyncio's TLS protocol over our stream transport."""
+        """A native TLS transport; asyncio's, if its protocol was changed by somebody."""
         self._ensure_fd_no_transport(rawsock)
+        if type(rawsock) is _hooks.Socket and not _hooks.is_tls_patched():
+            return self._make_tls_transport(
+                rawsock,
+                protocol,
+                sslcontext,
+                waiter,
+                server_side,
+                server_hostname,
+                ssl_handshake_timeout,
+                ssl_shutdown_timeout,
+                extra,
+                server,
+                context,
+            )
         ssl_protocol = _hooks.SSLProtocol(
             self,
             protocol,
@@ -117,6 +131,62 @@ class EventLoop(_oxloop.Loop, SocketCalls, _hooks.SelectorEventLoop):
             rawsock, ssl_protocol, extra=extra, server=server, context=context
         )
         return ssl_protocol._app_transport
+
+    async def start_tls(
+        self,
+        transport,
+        protocol,
+        sslcontext,
+        *,
+        server_side=False,
+        server_hostname=None,
+        ssl_handshake_timeout=None,
+        ssl_shutdown_timeout=None,
+    ):
+        """Protect a connection from here on and return the new transport.
+
+        What the peer has sent and *transport* has not delivered is taken for TLS. Over any
+        transport but a native stream, asyncio's own implementation is used.
+
+        Raises ``TypeError`` if *sslcontext* is no ``ssl.SSLContext`` or *transport* cannot be
+        protected, ``ssl.SSLError`` or ``OSError`` if the handshake fails,
+        ``ConnectionAbortedError`` if it takes longer than *ssl_handshake_timeout* seconds. Not
+        thread-safe.
+        """
+        if (
+            type(transport) is not _oxloop.StreamTransport
+            or not isinstance(sslcontext, _hooks.SSLContext)
+            or _hooks.is_tls_patched()
+        ):
+            return await super().start_tls(
+                transport,
+                protocol,
+                sslcontext,
+                server_side=server_side,
+                server_hostname=server_hostname,
+                ssl_handshake_timeout=ssl_handshake_timeout,
+                ssl_shutdown_timeout=ssl_shutdown_timeout,
+            )
+        waiter = self.create_future()
+        protected = self._protect(
+            transport,
+            protocol,
+            sslcontext,
+            waiter,
+            server_side,
+            server_hostname,
+            ssl_handshake_timeout,
+            ssl_shutdown_timeout,
+            _hooks.received_before_tls(protocol),
+        )
+        try:
+            await waiter
+        except BaseException:
+            transport.close()
+            # Nothing that refers to the error may stay in its traceback.
+            waiter = protected = None
+            raise
+        return protected
 
     async def _sendfile_native(self, transp, file, offset, count):
         """Send a file over a stream transport, by a duplicate of its socket.

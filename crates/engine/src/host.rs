@@ -1,6 +1,7 @@
 //! The nouns at the border between the engine and who drives it.
 
 use crate::kernel::Kernel;
+use crate::tls::TlsSession;
 
 /// What a host calls the things that the engine keeps for it. The engine stores and returns them;
 /// it never looks inside.
@@ -12,6 +13,8 @@ pub trait Host: 'static {
     /// Bytes to send that somebody else keeps in memory. The one payload that the engine drops
     /// itself, when they are sent: dropping one must not call the engine.
     type Bytes: AsRef<[u8]>;
+    /// What encrypts a connection, for a [`Pump`](crate::Pump). The only noun with behaviour.
+    type Tls: TlsSession;
     /// The system calls: the operating system's, or a script in tests.
     type Kernel: Kernel;
 }

@@ -23,6 +23,7 @@ mod slots;
 mod step;
 mod stream;
 mod timers;
+mod tls;
 mod turn;
 mod watch;
 
@@ -44,4 +45,5 @@ pub use slots::{Key, Slots};
 pub use step::{AcceptFailure, Direction, Flushed, Step, Wait};
 pub use stream::{Closing, End, Limits, Settled, WriteQueue, Wrote};
 pub use timers::Timers;
+pub use tls::{Farewell, FlowChange, Progress, Pump, Taken, TlsSession, TlsStep};
 pub use watch::Replaced;

@@ -31,6 +31,9 @@ pub enum Step<H: Host> {
     Datagram(Key),
     /// A datagram could not be sent, or the socket had an error to tell. Nothing ends by it.
     DatagramFailed(Key, io::Error),
+    /// The stream is about to be flushed, and its owner asked for this by
+    /// [`Engine::fill_later`](crate::Engine::fill_later): write now.
+    Fill(Key),
     /// What was queued has been sent, or enough of it; see [`Flushed`].
     Flushed(Key, Flushed),
     /// Sending failed; the queue is empty now.
@@ -105,6 +108,7 @@ impl<H: Host> fmt::Debug for Step<H> {
             Step::ReadFailed(key, error) => write!(f, "ReadFailed({key:?}, {error})"),
             Step::Datagram(key) => write!(f, "Datagram({key:?})"),
             Step::DatagramFailed(key, error) => write!(f, "DatagramFailed({key:?}, {error})"),
+            Step::Fill(key) => write!(f, "Fill({key:?})"),
             Step::Flushed(key, flushed) => write!(f, "Flushed({key:?}, {flushed:?})"),
             Step::WriteFailed(key, error) => write!(f, "WriteFailed({key:?}, {error})"),
             Step::Accepted(key, fd, peer) => write!(f, "Accepted({key:?}, {fd:?}, {peer:?})"),

@@ -30,6 +30,7 @@ names! {
     datagram_received, error_received,
     get_buffer, buffer_updated, pause_writing, resume_writing,
     _attach, _detach, _check_thread, _check_callback,
+    read, write, pending, do_handshake, shutdown, unwrap,
 }
 
 /// Everything of Python's that is needed while running.
@@ -38,6 +39,10 @@ pub(crate) struct Hooks {
     pub(crate) names: Names,
     module: Ref,
     pub(crate) buffered_protocol: Ref,
+    pub(crate) stream_reader_protocol: Ref,
+    /// Exceptions of a TLS session that needs more, and of one that was ended by its peer.
+    pub(crate) tls_again: Ref,
+    pub(crate) tls_ended: Ref,
     /// The modules whose `Future` and `Task` are made: looked up at every call, as asyncio does.
     pub(crate) futures: Ref,
     pub(crate) tasks: Ref,
@@ -83,6 +88,9 @@ impl Hooks {
         let hooks = Hooks {
             names: Names::new(py),
             buffered_protocol: get("BufferedProtocol")?.into(),
+            stream_reader_protocol: get("StreamReaderProtocol")?.into(),
+            tls_again: get("TLS_AGAIN")?.into(),
+            tls_ended: get("TLS_ENDED")?.into(),
             futures: get("FUTURES")?.into(),
             tasks: get("TASKS")?.into(),
             task_step: optional("TASK_STEP_TYPE")?.map(Ref::from),

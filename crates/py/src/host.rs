@@ -4,6 +4,7 @@ use oxloop_engine::{Host, System};
 
 use crate::handle::TaskStep;
 use crate::raw::Ref;
+use crate::transport::Session;
 
 /// A callback to run: a handle or, in its place, a [`TaskStep`].
 ///
@@ -62,5 +63,6 @@ impl Host for PyHost {
     /// A transport; or, of a listener, what `_start_serving` was given.
     type Conn = Ref;
     type Bytes = HeldBytes;
+    type Tls = Session;
     type Kernel = System;
 }

@@ -31,6 +31,7 @@ fn _oxloop(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<event_loop::Loop>()?;
     module.add("Handle", handle::layout().handle.bind(py))?;
     module.add("TimerHandle", handle::layout().timer.bind(py))?;
+    module.add("SSLTransport", transport::tls_type_object(py))?;
     for class in transport::type_objects(py) {
         module.add(class.name()?, class)?;
     }

@@ -20,12 +20,11 @@ use crate::host::Host;
 use crate::reactor::{Kind, Reactor, Source};
 use crate::slots::Key;
 
+pub(crate) use flow::Flow;
 pub use flow::Limits;
 pub use medium::End;
 pub use queue::WriteQueue;
 pub use write::{Closing, Settled, Wrote};
-
-pub(crate) use flow::Flow;
 
 use medium::Medium;
 
@@ -41,6 +40,8 @@ pub(crate) struct Stream<H: Host> {
     offered: bool,
     /// The peer has sent its last byte.
     ended: bool,
+    /// Its owner has something to prepare before the next flush.
+    filling: bool,
     /// In the engine's list of streams to flush.
     dirty: bool,
     /// The kernel took no more; waiting until it does.
@@ -74,6 +75,7 @@ impl<H: Host> Stream<H> {
             reading: false,
             offered: false,
             ended: false,
+            filling: false,
             dirty: false,
             blocked: false,
             output: Output::Open,

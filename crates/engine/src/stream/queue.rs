@@ -74,6 +74,17 @@ impl<B: AsRef<[u8]>> WriteQueue<B> {
         if self.chunks.len() == 1 { self.chunks.front().map(Chunk::rest) } else { None }
     }
 
+    /// The first piece, which is never empty.
+    pub fn front(&self) -> Option<&[u8]> {
+        self.chunks.front().map(Chunk::rest)
+    }
+
+    /// Takes everything from `other`, behind what there is.
+    pub fn append(&mut self, other: &mut WriteQueue<B>) {
+        self.len += std::mem::take(&mut other.len);
+        self.chunks.append(&mut other.chunks);
+    }
+
     /// What to send next: as many pieces as `slices` takes.
     pub fn pieces<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let count = slices.len().min(self.chunks.len());

@@ -200,6 +200,17 @@ impl<H: Host> Engine<H> {
         Ok(!stream.awaited)
     }
 
+    /// [`Step::Fill`] comes before the next flush, as for a write that was queued now: the owner of
+    /// the stream has something to prepare.
+    pub fn fill_later(&mut self, key: Key) {
+        if let Some((_, stream)) = self.stream_mut(key) {
+            stream.filling = true;
+            if !std::mem::replace(&mut stream.dirty, true) {
+                self.dirty.push_back(key);
+            }
+        }
+    }
+
     /// After [`Step::Flushed`] and what the owner did in return: what follows if nothing is queued.
     pub fn settle(&mut self, key: Key) -> Settled {
         let mut settled = Settled { finished: false, emptied: false };
@@ -219,8 +230,16 @@ impl<H: Host> Engine<H> {
         while let Some(key) = self.dirty.pop_front() {
             let step = match self.stream_mut(key) {
                 Some((_, stream)) => {
-                    let due = std::mem::take(&mut stream.dirty) && !stream.blocked;
-                    if due { self.flush(key) } else { None }
+                    if !std::mem::take(&mut stream.dirty) {
+                        continue;
+                    }
+                    if std::mem::take(&mut stream.filling) {
+                        if !stream.queue.is_empty() {
+                            self.flush_later(key);
+                        }
+                        return Some(Step::Fill(key));
+                    }
+                    if stream.blocked { None } else { self.flush(key) }
                 }
                 None => self.flush_dirty_endpoint(key),
             };

@@ -4,7 +4,7 @@ use crate::engine::Engine;
 use crate::host::Host;
 use crate::moment::Moment;
 use crate::step::Step;
-use crate::testing::Script;
+use crate::testing::{Script, ToyTls};
 
 /// Payloads that are easy to compare.
 #[derive(Debug)]
@@ -14,6 +14,7 @@ impl Host for TestHost {
     type Job = &'static str;
     type Conn = &'static str;
     type Bytes = Vec<u8>;
+    type Tls = ToyTls;
     type Kernel = Script;
 }
 
@@ -125,6 +126,7 @@ impl Bench {
             Step::DatagramFailed(key, error) => {
                 format!("{} datagram failed: {}", conn(*key), error.kind())
             }
+            Step::Fill(key) => format!("{} fill", conn(*key)),
             Step::Flushed(key, flushed) => {
                 format!("{} flushed, resume {}", conn(*key), flushed.resume)
             }

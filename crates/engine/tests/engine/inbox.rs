@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use oxloop_engine::testing::{Bench, Script};
+use oxloop_engine::testing::{Bench, Script, ToyTls};
 use oxloop_engine::{Door, Engine, Host, Step, Wait};
 
 use crate::setup::{add_reader, at, call_at, readable, soon};
@@ -181,6 +181,7 @@ impl Host for Numbers {
     type Job = (usize, usize);
     type Conn = ();
     type Bytes = Vec<u8>;
+    type Tls = ToyTls;
     type Kernel = Script;
 }
 

@@ -10,7 +10,7 @@ use crate::errors::os_error;
 use crate::handle::is_exit;
 use crate::hooks::hooks;
 use crate::raw::{Ref, enter_context};
-use crate::transport::{Opening, Transport};
+use crate::transport::{Opening, TlsOpening, Transport, make_tls_transport};
 
 /// What a listening socket serves; the payload of a listener.
 #[pyclass(frozen, module = "oxloop._oxloop")]
@@ -89,7 +89,8 @@ pub(super) fn accepted(slf: &Bound<'_, Loop>, key: Key, fd: Fd, peer: Address) -
         return Ok(());
     };
     let serving = serving.bind(py).clone().cast_into::<Serving>()?;
-    let opened = if serving.get().sslcontext.is_some() {
+    let borrowed = serving.get().sslcontext.is_some() && is_tls_patched(py)?;
+    let opened = if borrowed {
         let accept = hooks().get(py, "accept_tls")?;
         accept.call1((slf, serving, fd.raw())).map(drop)
     } else {
@@ -127,8 +128,49 @@ fn open(slf: &Bound<'_, Loop>, serving: &Serving, fd: Fd, peer: Address) -> PyRe
     let server = serving.server.as_ref().map(|server| server.bind(py).clone());
     let opening =
         Opening { protocol, context, server, fd, sock: None, peer: Some(peer), extra: None };
+    if let Some(sslcontext) = &serving.sslcontext {
+        return open_tls(slf, serving, sslcontext.bind(py), opening);
+    }
     let transport = Transport::open(slf, opening)?;
     Transport::of(&transport).map_or(Ok(()), |transport| transport.start_now(py))
+}
+
+/// Whether somebody has changed asyncio's TLS protocol, and means to be called.
+fn is_tls_patched(py: Python<'_>) -> PyResult<bool> {
+    hooks().get(py, "is_tls_patched")?.call0()?.is_truthy()
+}
+
+/// The same with TLS: `connection_made` follows the handshake. `opening` owns its descriptor.
+fn open_tls<'py>(
+    slf: &Bound<'py, Loop>,
+    serving: &Serving,
+    sslcontext: &Bound<'py, PyAny>,
+    opening: Opening<'py>,
+) -> PyResult<()> {
+    let py = slf.py();
+    let timeout = |given: &Option<Py<PyAny>>| given.as_ref().map(|given| given.bind(py).clone());
+    let tls = TlsOpening {
+        protocol: opening.protocol.clone(),
+        context: sslcontext.clone(),
+        waiter: None,
+        server_side: true,
+        server_hostname: None,
+        handshake_timeout: timeout(&serving.ssl_handshake_timeout),
+        shutdown_timeout: timeout(&serving.ssl_shutdown_timeout),
+        connected: false,
+        accepted: true,
+    };
+    let fd = opening.fd;
+    let mut begun = false;
+    let made = make_tls_transport(slf, tls, |protocol| {
+        begun = true;
+        Opening { protocol, ..opening }
+    });
+    if !begun {
+        // There is no transport that would close it.
+        fd.close();
+    }
+    made.map(drop)
 }
 
 /// Accepting failed; the listener is paused. asyncio's constants say for how long.

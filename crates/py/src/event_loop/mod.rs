@@ -31,7 +31,8 @@ use crate::hooks::hooks;
 use crate::host::{Job, PyHost};
 use crate::raw::{Ref, Slot, copy_context};
 use crate::transport::{
-    Opening, make_datagram_transport, make_pipe_transport, make_socket_transport,
+    Opening, TlsOpening, make_datagram_transport, make_pipe_transport, make_socket_transport,
+    make_tls_transport, start_tls,
 };
 
 use accept::Serving;
@@ -302,6 +303,86 @@ impl Loop {
         let sock = Some(sock);
         let opening = Opening { protocol, context, server, fd, sock, peer: None, extra };
         make_socket_transport(slf, opening, waiter)
+    }
+
+    /// A TLS transport over a real socket, as `_make_ssl_transport`.
+    #[pyo3(signature = (sock, protocol, sslcontext, waiter, server_side, server_hostname,
+                        ssl_handshake_timeout, ssl_shutdown_timeout, extra, server, context))]
+    #[expect(clippy::too_many_arguments, reason = "the signature is asyncio's")]
+    fn _make_tls_transport<'py>(
+        slf: &Bound<'py, Self>,
+        sock: Bound<'py, PyAny>,
+        protocol: Bound<'py, PyAny>,
+        sslcontext: Bound<'py, PyAny>,
+        waiter: Option<Bound<'py, PyAny>>,
+        server_side: &Bound<'py, PyAny>,
+        server_hostname: Option<Bound<'py, PyAny>>,
+        ssl_handshake_timeout: Option<Bound<'py, PyAny>>,
+        ssl_shutdown_timeout: Option<Bound<'py, PyAny>>,
+        extra: Option<Bound<'py, PyAny>>,
+        server: Option<Bound<'py, PyAny>>,
+        context: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Py<PyAny>> {
+        let py = slf.py();
+        slf.get().check_closed()?;
+        let fd = accept::file_descriptor(&sock)?;
+        let context = match context {
+            Some(context) => Ref::from(context),
+            None => copy_context(py)?,
+        };
+        let extra = Some(hooks().get(py, "transport_extra")?.call1((&sock, extra))?);
+        let opening = TlsOpening {
+            protocol,
+            context: sslcontext,
+            waiter,
+            server_side: server_side.is_truthy()?,
+            server_hostname,
+            handshake_timeout: ssl_handshake_timeout,
+            shutdown_timeout: ssl_shutdown_timeout,
+            connected: false,
+            accepted: false,
+        };
+        let sock = Some(sock);
+        let made = make_tls_transport(slf, opening, |protocol| Opening {
+            protocol,
+            context,
+            server,
+            fd,
+            sock,
+            peer: None,
+            extra,
+        })?;
+        Ok(made.bind(py).clone().unbind())
+    }
+
+    /// Protects a stream transport of ours, as `start_tls`; `waiter` hears of the handshake.
+    /// `received` was read from it and is not delivered.
+    #[expect(clippy::too_many_arguments, reason = "the signature is asyncio's")]
+    fn _protect<'py>(
+        slf: &Bound<'py, Self>,
+        transport: &Bound<'py, PyAny>,
+        protocol: Bound<'py, PyAny>,
+        sslcontext: Bound<'py, PyAny>,
+        waiter: Bound<'py, PyAny>,
+        server_side: &Bound<'py, PyAny>,
+        server_hostname: Option<Bound<'py, PyAny>>,
+        ssl_handshake_timeout: Option<Bound<'py, PyAny>>,
+        ssl_shutdown_timeout: Option<Bound<'py, PyAny>>,
+        received: &[u8],
+    ) -> PyResult<Py<PyAny>> {
+        let opening = TlsOpening {
+            protocol,
+            context: sslcontext,
+            waiter: Some(waiter),
+            server_side: server_side.is_truthy()?,
+            server_hostname,
+            handshake_timeout: ssl_handshake_timeout,
+            shutdown_timeout: ssl_shutdown_timeout,
+            connected: true,
+            accepted: false,
+        };
+        let made = start_tls(slf, &Ref::from(transport), opening, received)?;
+        Ok(made.bind(slf.py()).clone().unbind())
     }
 
     #[pyo3(signature = (pipe, protocol, waiter=None, extra=None))]

@@ -89,6 +89,7 @@ fn turns(slf: &Bound<'_, Loop>, signals: &mut Signals) -> PyResult<()> {
             Step::DatagramFailed(key, error) => {
                 Transport::datagram_failed(py, this, key, &error)?;
             }
+            Step::Fill(key) => Transport::fill(py, this, key)?,
             Step::Flushed(key, flushed) => Transport::flushed(py, this, key, flushed)?,
             Step::WriteFailed(key, error) => Transport::write_failed(py, this, key, &error)?,
             Step::Accepted(key, fd, peer) => super::accept::accepted(slf, key, fd, peer)?,

@@ -4,8 +4,8 @@ use oxloop_engine::Closing;
 use pyo3::Borrowed;
 use pyo3::prelude::*;
 
-use super::Transport;
 use super::read::call_method;
+use super::{Tls, Transport};
 use crate::errors::os_error;
 use crate::hooks::hooks;
 use crate::raw::{Arguments, Ref};
@@ -47,7 +47,7 @@ impl Transport<'_> {
         self.fatal_value(py, error, message)
     }
 
-    fn fatal_value(self, py: Python<'_>, error: Ref, message: &str) -> PyResult<()> {
+    pub(super) fn fatal_value(self, py: Python<'_>, error: Ref, message: &str) -> PyResult<()> {
         let report = hooks().get(py, self.tail.kind.error_hook())?;
         let reported = report.call1((self.bind(py), error.bind(py), message));
         self.force_close(py, Some(error))?;
@@ -76,8 +76,14 @@ impl Transport<'_> {
         let keep_alive = this.reference();
         let told = match this.tail.protocol.get(py) {
             Some(protocol) if this.tail.connected.get() => {
-                let error = Ref::from(&*error);
-                call_method(py, &protocol, &hooks().names.connection_lost, Some(&error)).map(drop)
+                if let Some(upper) = Tls::of(&protocol) {
+                    let error = (!error.is_none()).then(|| Ref::from(&*error));
+                    upper.lower_lost(py, error)
+                } else {
+                    let error = Ref::from(&*error);
+                    call_method(py, &protocol, &hooks().names.connection_lost, Some(&error))
+                        .map(drop)
+                }
             }
             _ => Ok(()),
         };

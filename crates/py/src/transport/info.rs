@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::types::{Kind, base_slots};
-use super::{Transport, address};
+use super::{Tls, Transport, address};
 use crate::hooks::hooks;
 use crate::raw::{Ref, slot};
 
@@ -111,8 +111,12 @@ impl Transport<'_> {
     /// Makes `protocol` the one that is called.
     pub(super) fn use_protocol(self, py: Python<'_>, protocol: &Bound<'_, PyAny>) -> PyResult<()> {
         // asyncio's pipe transports know no BufferedProtocol.
-        let buffered = self.tail.kind == Kind::Stream
-            && protocol.is_instance(hooks().buffered_protocol.bind(py))?;
+        // A TLS transport reads into memory of its own, too.
+        let protected = self.tail.kind == Kind::Stream && Tls::of(&Ref::from(protocol)).is_some();
+        let buffered = protected
+            || self.tail.kind == Kind::Stream
+                && protocol.is_instance(hooks().buffered_protocol.bind(py))?;
+        self.tail.protected.set(protected);
         self.tail.buffered.set(buffered);
         self.tail.connected.set(true);
         let old = self.tail.protocol.replace(Some(protocol.into()));
@@ -127,8 +131,13 @@ impl Transport<'_> {
         hooks().get(py, "log_transport")?.call1((self.bind(py), what)).map(drop)
     }
 
+    /// Of a connection that carries TLS: a view with the names of asyncio's `SSLProtocol`.
     pub(super) fn py_get_protocol(py: Python<'_>, this: Transport<'_>) -> PyResult<Option<Ref>> {
-        Ok(this.tail.protocol.get(py))
+        let protocol = this.tail.protocol.get(py);
+        match protocol.as_ref().and_then(Tls::of) {
+            Some(upper) => Tls::get_ssl_protocol(py, upper).map(|view| Some(view.into())),
+            None => Ok(protocol),
+        }
     }
 
     pub(super) fn py_set_protocol(
@@ -140,7 +149,7 @@ impl Transport<'_> {
     }
 
     pub(super) fn get_protocol(py: Python<'_>, this: Transport<'_>) -> PyResult<Option<Ref>> {
-        Ok(this.tail.protocol.get(py))
+        Transport::py_get_protocol(py, this)
     }
 
     pub(super) fn set_protocol(

@@ -18,6 +18,7 @@ mod open;
 mod pipe;
 mod read;
 mod tail;
+mod tls;
 mod types;
 mod write;
 
@@ -33,10 +34,26 @@ use crate::raw::Ref;
 pub(crate) use datagram::make_datagram_transport;
 pub(crate) use open::{Opening, make_socket_transport};
 pub(crate) use pipe::make_pipe_transport;
-pub(crate) use types::{init, type_objects};
+pub(crate) use tls::{Session, Tls, TlsOpening, make_tls_transport, start_tls};
+pub(crate) use types::type_objects;
+
+use pyo3::types::PyType;
+
+use crate::hooks::Hooks;
 
 use tail::Tail;
 use types::{is_transport, tail_of};
+
+/// Makes the types.
+pub(crate) fn init(py: Python<'_>, hooks: &Hooks) -> PyResult<()> {
+    types::init(py, hooks)?;
+    tls::init(py, hooks)
+}
+
+/// The type of TLS transports, for the module.
+pub(crate) fn tls_type_object(py: Python<'_>) -> Bound<'_, PyType> {
+    tls::type_object(py)
+}
 
 /// A transport of ours, borrowed for a call.
 #[derive(Clone, Copy)]
@@ -86,6 +103,30 @@ impl<'a> Transport<'a> {
 
     fn is_reading(self) -> bool {
         !self.tail.closing.get() && !self.tail.paused.get()
+    }
+
+    /// Nothing more is read.
+    fn is_ending(self) -> bool {
+        self.tail.closing.get() || self.tail.lost.get() > 0
+    }
+
+    /// The context in which the protocol is called.
+    fn context(self, py: Python<'_>) -> Option<Ref> {
+        self.tail.context.get(py)
+    }
+
+    /// Calls the TLS transport over this one, in the connection's context; `None` if there is none.
+    #[inline]
+    fn call_protected(
+        self,
+        py: Python<'_>,
+        call: impl FnOnce(Tls<'_>) -> PyResult<()>,
+    ) -> Option<PyResult<()>> {
+        if !self.tail.protected.get() {
+            return None;
+        }
+        let called = self.call_protocol(py, |upper| Tls::of(upper).map_or(Ok(()), call));
+        Some(called.map(drop))
     }
 }
 

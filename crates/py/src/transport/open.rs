@@ -190,6 +190,12 @@ impl Transport<'_> {
         }
     }
 
+    /// Reads, whether or not it was paused.
+    pub(super) fn read_again(self, py: Python<'_>) -> PyResult<()> {
+        self.tail.paused.set(false);
+        self.begin(py)
+    }
+
     pub(super) fn py_begin(
         py: Python<'_>,
         this: Transport<'_>,

@@ -46,6 +46,9 @@ impl Transport<'_> {
     pub(crate) fn offered(py: Python<'_>, owner: &Loop, key: Key) -> PyResult<()> {
         let Some(conn) = conn(py, owner, key) else { return Ok(()) };
         let Some(this) = Transport::of(&conn) else { return Ok(()) };
+        if let Some(read) = this.call_protected(py, |upper| upper.lower_readable(py)) {
+            return read;
+        }
         let given = this.call_protocol(py, |protocol| {
             let hint = pyo3::types::PyInt::new(py, -1).into_any().into();
             let buffer = call_method(py, protocol, &hooks().names.get_buffer, Some(&hint))?;
@@ -97,6 +100,9 @@ impl Transport<'_> {
         }
         if owner.is_debug() {
             this.log_debug(py, "received EOF")?;
+        }
+        if let Some(ended) = this.call_protected(py, |upper| upper.lower_ended(py)) {
+            return ended;
         }
         let kept = this.call_protocol(py, |protocol| {
             let keep = call_method(py, protocol, &hooks().names.eof_received, None)?;

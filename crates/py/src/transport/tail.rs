@@ -43,6 +43,8 @@ pub(super) struct Tail {
     pub(super) eof_written: Cell<bool>,
     pub(super) connected: Cell<bool>,
     pub(super) buffered: Cell<bool>,
+    /// The protocol is a TLS transport over this one.
+    pub(super) protected: Cell<bool>,
 }
 
 impl Tail {
@@ -69,6 +71,7 @@ impl Tail {
             eof_written: Cell::new(false),
             connected: Cell::new(false),
             buffered: Cell::new(false),
+            protected: Cell::new(false),
         }
     }
 

@@ -8,8 +8,8 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
 
-use super::Transport;
 use super::read::call_method;
+use super::{Tls, Transport};
 use crate::errors::os_error;
 use crate::event_loop::Loop;
 use crate::handle::is_exit;
@@ -18,7 +18,7 @@ use crate::host::HeldBytes;
 use crate::raw::{Arguments, Ref, View};
 
 /// Writes after the connection is lost that go without a warning; asyncio's constant.
-const QUIET_LOST_WRITES: u32 = 5;
+pub(super) const QUIET_LOST_WRITES: u32 = 5;
 
 impl Transport<'_> {
     #[inline]
@@ -109,7 +109,11 @@ impl Transport<'_> {
         let conn = owner.engine().conn(key).map(|conn| conn.clone_ref(py));
         let Some(conn) = conn else { return Ok(()) };
         let Some(this) = Transport::of(&conn) else { return Ok(()) };
-        if flushed.resume {
+        if flushed.resume
+            && let Some(resumed) = this.call_protected(py, |upper| upper.lower_has_room(py))
+        {
+            resumed?;
+        } else if flushed.resume {
             // A step of the loop, not a call of the protocol: nobody is in its context yet.
             let told = this.call_protocol(py, |_| {
                 this.tell_flow(py, &hooks().names.resume_writing, "resume_writing")
@@ -139,8 +143,20 @@ impl Transport<'_> {
         this.wake_empty_waiter(py, Some(os_error(py, error)))
     }
 
+    /// The stream is about to be flushed: a TLS transport has something to encrypt.
+    pub(crate) fn fill(py: Python<'_>, owner: &Loop, key: Key) -> PyResult<()> {
+        let conn = owner.engine().conn(key).map(|conn| conn.clone_ref(py));
+        let Some(conn) = conn else { return Ok(()) };
+        let Some(this) = Transport::of(&conn) else { return Ok(()) };
+        this.call_protected(py, |upper| upper.go_on(py)).unwrap_or(Ok(()))
+    }
+
     pub(super) fn tell_flow(self, py: Python<'_>, name: &Ref, what: &str) -> PyResult<()> {
         let Some(protocol) = self.tail.protocol.get(py) else { return Ok(()) };
+        if let Some(upper) = Tls::of(&protocol) {
+            upper.lower_full();
+            return Ok(());
+        }
         match call_method(py, &protocol, name, None) {
             Ok(_) => Ok(()),
             Err(error) if is_exit(py, &error) => Err(error),
