@@ -13,6 +13,7 @@ import sys
 from asyncio import (
     SelectorEventLoop,
     base_events,
+    base_subprocess,
     events,
     format_helpers,
     futures,
@@ -37,6 +38,7 @@ ACCEPT = "crates/py/src/event_loop/accept.rs"
 SCHEDULE = "crates/py/src/event_loop/schedule.rs"
 WATCH = "crates/py/src/event_loop/watch.rs"
 SOCK = "python/oxloop/_sock.py"
+SUBPROCESS = "python/oxloop/_subprocess.py"
 LAYOUT = "crates/py/src/handle/layout.rs"
 SESSION = "crates/py/src/transport/tls/object.rs"
 TRANSPORT = "crates/py/src/transport/types.rs"
@@ -115,8 +117,22 @@ SIGNATURES = {
     ),
     "Loop._make_read_pipe_transport": (EVENT_LOOP, _always("self pipe protocol waiter extra")),
     "Loop._make_write_pipe_transport": (EVENT_LOOP, _always("self pipe protocol waiter extra")),
+    "Loop._child_watcher_callback": (SUBPROCESS, _always("self pid returncode transp")),
+    "base_subprocess.BaseSubprocessTransport.__init__": (
+        SUBPROCESS,
+        _always("self loop protocol args shell stdin stdout stderr bufsize waiter extra kwargs**"),
+    ),
+    "base_subprocess.BaseSubprocessTransport._start": (
+        SUBPROCESS,
+        _always("self args shell stdin stdout stderr bufsize kwargs**"),
+    ),
+    "base_subprocess.BaseSubprocessTransport._process_exited": (
+        SUBPROCESS,
+        _always("self returncode"),
+    ),
+    "base_subprocess.BaseSubprocessTransport._wait": (SUBPROCESS, _always("self")),
     "Loop._make_subprocess_transport": (
-        INHERITED,
+        SUBPROCESS,
         _always("self protocol args shell stdin stdout stderr bufsize extra kwargs**"),
     ),
     "base_events.Server._attach": (
@@ -186,7 +202,7 @@ _WATCHES = "_add_reader _add_writer _remove_reader _remove_writer"
 #: The private hooks of the loop that asyncio's classes call when they run on oxloop.
 LOOP_HOOKS_OF = {
     "selector_events._SelectorDatagramTransport": _WATCHES + " _selector _transports",
-    "unix_events._UnixSubprocessTransport": "",
+    "base_subprocess.BaseSubprocessTransport": "",
     "base_events.Server": "_start_serving _stop_serving",
     "sslproto.SSLProtocol": "",
 }
@@ -196,6 +212,7 @@ OWN_NAMES = """
     _arm_signals _disarm_signals _owns_wakeup_fd _signal_socket _resume_accepting _drop_all
     _try_recv _try_recv_into _try_send _watch_once _unwatch_once _watched
     _check_socket _until_ready _make_tls_transport _protect
+    _watch_child _await_child _child_exited
 """
 
 # -- comparing -------------------------------------------------------------------------------
@@ -203,6 +220,7 @@ OWN_NAMES = """
 ROOTS = {
     "Loop": SelectorEventLoop,
     "base_events": base_events,
+    "base_subprocess": base_subprocess,
     "events": events,
     "format_helpers": format_helpers,
     "futures": futures,

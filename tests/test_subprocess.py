@@ -8,7 +8,7 @@ import sys
 import threading
 
 import pytest
-from support import FULL, open_fds, since, spin
+from support import FULL, open_fds, spin
 
 PIPE = asyncio.subprocess.PIPE
 CHILDREN = 500 if FULL else 60
@@ -392,7 +392,7 @@ def test_from_a_loop_in_another_thread(loop_factory, no_leaked_fds):
     assert results == [b"hello\n"]
 
 
-@since(3, 12)
+@pytest.mark.asyncio_wrong("a thread waits for each", until=(3, 12))
 def test_no_thread_waits_for_children_where_the_kernel_tells(loop, run):
     before = threading.active_count()
 

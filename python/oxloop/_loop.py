@@ -12,9 +12,10 @@ import threading
 from . import _hooks, _oxloop
 from ._selector import WatchedDescriptors
 from ._sock import SocketCalls
+from ._subprocess import Subprocesses
 
 
-class EventLoop(_oxloop.Loop, SocketCalls, _hooks.SelectorEventLoop):
+class EventLoop(_oxloop.Loop, SocketCalls, Subprocesses, _hooks.SelectorEventLoop):
     """An asyncio event loop whose engine is written in Rust.
 
     It is an ``asyncio.SelectorEventLoop`` by ``isinstance`` and by behaviour. Not thread-safe but
@@ -29,6 +30,7 @@ class EventLoop(_oxloop.Loop, SocketCalls, _hooks.SelectorEventLoop):
     def __init__(self, selector=None):
         """*selector* is accepted for the sake of asyncio's signature and not used."""
         _hooks.SelectorEventLoop.__init__(self, WatchedDescriptors(self))
+        self._given_watcher = self.__dict__.get("_watcher")
 
     def close(self):
         """Close the loop: drop what is scheduled, shut the default executor down without waiting.

@@ -194,6 +194,7 @@ class Loop:
         waiter: asyncio.Future[None] | None = None,
         extra: Mapping[str, Any] | None = None,
     ) -> asyncio.DatagramTransport: ...
+    def _watch_child(self, pid: int, transport: asyncio.SubprocessTransport) -> None: ...
 
 @final
 class Handle(asyncio.Handle):

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-use oxloop_os::Batch;
+use oxloop_os::{Batch, Fd};
 
 use crate::budget::Budget;
 use crate::datagram::Mail;
@@ -43,6 +43,8 @@ pub struct Engine<H: Host> {
 pub enum Payload<J, C> {
     Job(J),
     Conn(C),
+    /// A child process, and the descriptor that tells of its end.
+    Child(C, Fd),
 }
 
 impl<H: Host> Engine<H> {
@@ -117,6 +119,7 @@ impl<H: Host> Engine<H> {
                 Kind::Stream(stream) => each(Payload::Conn(&stream.conn)),
                 Kind::Datagram(endpoint) => each(Payload::Conn(&endpoint.conn)),
                 Kind::Listener(listener) => each(Payload::Conn(&listener.conn)),
+                Kind::Child(child) => each(Payload::Child(&child.conn, source.fd)),
             }
         }
     }
@@ -137,6 +140,7 @@ impl<H: Host> Engine<H> {
                 Kind::Stream(stream) => all.push(Payload::Conn(stream.conn)),
                 Kind::Datagram(endpoint) => all.push(Payload::Conn(endpoint.conn)),
                 Kind::Listener(listener) => all.push(Payload::Conn(listener.conn)),
+                Kind::Child(child) => all.push(Payload::Child(child.conn, source.fd)),
             }
         }
         self.due.clear();

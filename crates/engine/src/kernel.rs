@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use oxloop_os::datagram::{self, Inbound, Outbound};
 use oxloop_os::file;
+use oxloop_os::process::{self, Exit};
 use oxloop_os::socket::{self, Address};
 use oxloop_os::{Batch, Fd, Interest, Poller, clock, fd};
 
@@ -40,6 +41,8 @@ pub trait Kernel: Send + Sync + 'static {
     fn send_datagram(&self, fd: Fd, message: Outbound<'_>) -> io::Result<()>;
     /// How many of the messages were sent; an error is that of the first.
     fn send_datagrams(&self, fd: Fd, messages: &[Outbound<'_>]) -> io::Result<usize>;
+    /// How a child has ended, if it has, and the end of it.
+    fn reap(&self, pidfd: Fd) -> io::Result<Option<Exit>>;
 }
 
 /// The operating system. Its poller is made when it is first needed: a loop that never waits and
@@ -159,5 +162,9 @@ impl Kernel for System {
 
     fn send_datagrams(&self, fd: Fd, messages: &[Outbound<'_>]) -> io::Result<usize> {
         datagram::send_many(fd, messages)
+    }
+
+    fn reap(&self, pidfd: Fd) -> io::Result<Option<Exit>> {
+        process::reap(pidfd)
     }
 }

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod budget;
+mod child;
 mod datagram;
 mod engine;
 mod host;
@@ -30,6 +31,7 @@ mod watch;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+pub use child::Exited;
 pub use datagram::Measures;
 pub use engine::{Engine, Payload};
 pub use host::Host;
@@ -37,6 +39,7 @@ pub use inbox::Door;
 pub use kernel::{Kernel, System};
 pub use moment::{Moment, NotATime};
 pub use oxloop_os::datagram::{Inbound, Outbound};
+pub use oxloop_os::process::Exit;
 pub use oxloop_os::socket::Address;
 pub use oxloop_os::{Batch, Event, Fd, Interest, Name};
 pub use reactor::Owner;

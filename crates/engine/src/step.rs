@@ -8,6 +8,7 @@ use std::time::Duration;
 use oxloop_os::socket::Address;
 use oxloop_os::{Batch, Fd};
 
+use crate::child::Exited;
 use crate::host::Host;
 use crate::kernel::Kernel;
 use crate::slots::Key;
@@ -43,6 +44,8 @@ pub enum Step<H: Host> {
     /// Accepting failed; the listener is paused until
     /// [`Engine::resume_listener`](crate::Engine::resume_listener).
     AcceptFailed(Key, AcceptFailure),
+    /// A child process has ended.
+    Exited(Exited<H::Conn>),
     /// Tell the time by [`Engine::tell`](crate::Engine::tell).
     Clock,
     /// Call [`Wait::block`] with nothing borrowed, then [`Engine::waited`](crate::Engine::waited).
@@ -113,6 +116,7 @@ impl<H: Host> fmt::Debug for Step<H> {
             Step::WriteFailed(key, error) => write!(f, "WriteFailed({key:?}, {error})"),
             Step::Accepted(key, fd, peer) => write!(f, "Accepted({key:?}, {fd:?}, {peer:?})"),
             Step::AcceptFailed(key, failure) => write!(f, "AcceptFailed({key:?}, {failure:?})"),
+            Step::Exited(ended) => write!(f, "Exited({:?}, {:?})", ended.pidfd, ended.exit),
             Step::Clock => f.write_str("Clock"),
             Step::Wait(wait) => write!(f, "Wait({:?})", wait.timeout),
             Step::PollFailed(error) => write!(f, "PollFailed({error})"),

@@ -275,7 +275,8 @@ impl<H: Host> Engine<H> {
             (Kind::Datagram(_), Direction::Read) => self.datagrams_ready(key),
             (Kind::Datagram(_), Direction::Write) => self.endpoint_writable(key),
             (Kind::Listener(_), Direction::Read) => self.accept_ready(key),
-            (Kind::Listener(_), Direction::Write) => None,
+            (Kind::Child(_), Direction::Read) => self.child_ready(key),
+            (Kind::Listener(_) | Kind::Child(_), Direction::Write) => None,
         }
     }
 

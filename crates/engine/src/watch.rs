@@ -189,6 +189,7 @@ impl<H: Host> Engine<H> {
                 Kind::Stream(stream) => Owner::Stream(&stream.conn),
                 Kind::Datagram(endpoint) => Owner::Datagram(&endpoint.conn),
                 Kind::Listener(listener) => Owner::Listener(&listener.conn),
+                Kind::Child(_) => Owner::Child,
             },
         }
     }

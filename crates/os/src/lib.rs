@@ -10,6 +10,7 @@ pub mod fd;
 pub mod file;
 mod name;
 pub mod poller;
+pub mod process;
 pub mod socket;
 mod wake;
 

@@ -28,6 +28,8 @@ pub enum Owner<'e, H: Host> {
     Stream(&'e H::Conn),
     Datagram(&'e H::Conn),
     Listener(&'e H::Conn),
+    /// A child process, whose descriptor nobody else knows.
+    Child,
 }
 
 pub(crate) struct Reactor<H: Host> {

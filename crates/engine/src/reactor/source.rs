@@ -2,6 +2,7 @@
 
 use oxloop_os::{Fd, Interest};
 
+use crate::child::Child;
 use crate::datagram::Endpoint;
 use crate::host::Host;
 use crate::listener::Listener;
@@ -19,6 +20,7 @@ pub(crate) enum Kind<H: Host> {
     Stream(Stream<H>),
     Datagram(Endpoint<H>),
     Listener(Listener<H>),
+    Child(Child<H>),
 }
 
 impl<H: Host> Source<H> {
@@ -35,6 +37,7 @@ impl<H: Host> Source<H> {
             Kind::Stream(stream) => stream.wanted(),
             Kind::Datagram(endpoint) => endpoint.wanted(),
             Kind::Listener(listener) => listener.wanted(),
+            Kind::Child(_) => Interest { read: true, write: false },
         }
     }
 }

@@ -137,6 +137,7 @@ impl Bench {
             Step::AcceptFailed(key, failure) => {
                 format!("{} accept failed, first {}", conn(*key), failure.first)
             }
+            Step::Exited(ended) => format!("{} exited {:?}", ended.conn, ended.exit),
             Step::PollFailed(error) => format!("poll failed: {}", error.kind()),
             Step::Clock | Step::Wait(_) | Step::Done => String::new(),
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use oxloop_os::Name;
 use oxloop_os::datagram::{Inbound, Outbound};
+use oxloop_os::process::Exit;
 use oxloop_os::socket::Address;
 use oxloop_os::{Batch, Event, Fd, Interest};
 
@@ -49,6 +50,7 @@ struct State {
     shut: Vec<i32>,
     /// Who was read or written as a file, not as a socket.
     files: HashSet<i32>,
+    exits: HashMap<i32, io::Result<Exit>>,
     arrivals: VecDeque<io::Result<i32>>,
     refuse: Option<ErrorKind>,
 }
@@ -120,6 +122,11 @@ impl Script {
     /// What the next accept brings; without an entry it would block.
     pub fn arrival(&self, connection: io::Result<i32>) {
         self.state().arrivals.push_back(connection);
+    }
+
+    /// The child behind the number has ended; asked for once.
+    pub fn exit(&self, pidfd: i32, exit: io::Result<Exit>) {
+        self.state().exits.insert(pidfd, exit);
     }
 
     /// Every registration fails from now on, until told otherwise.
@@ -389,5 +396,9 @@ impl Kernel for Script {
 
     fn send_datagrams(&self, fd: Fd, messages: &[Outbound<'_>]) -> io::Result<usize> {
         self.state().post(fd, messages)
+    }
+
+    fn reap(&self, pidfd: Fd) -> io::Result<Option<Exit>> {
+        self.state().exits.remove(&pidfd.raw()).transpose()
     }
 }

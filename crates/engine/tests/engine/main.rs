@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
 mod budget;
+mod children;
 mod datagram_receive;
 mod datagram_send;
 mod gc;

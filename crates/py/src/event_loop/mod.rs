@@ -9,6 +9,7 @@
 //! the one way to it.
 
 mod accept;
+mod process;
 mod run;
 mod schedule;
 mod sock;
@@ -420,6 +421,10 @@ impl Loop {
         make_datagram_transport(slf, sock, protocol, address, waiter, extra)
     }
 
+    fn _watch_child(slf: &Bound<'_, Self>, pid: i32, transport: &Bound<'_, PyAny>) -> PyResult<()> {
+        process::watch(slf, pid, transport)
+    }
+
     fn _try_recv(&self, py: Python<'_>, fd: i32, count: isize) -> PyResult<Option<Py<PyAny>>> {
         sock::receive(py, self, fd, count)
     }
@@ -459,6 +464,7 @@ impl Loop {
         let empty = Engine::new(System::default());
         let door = self.door.replace(empty.door());
         let old = self.engine.replace(empty);
+        process::close_all(&all);
         drop((all, door, old));
     }
 
@@ -486,7 +492,7 @@ impl Loop {
                 }
             };
             match payload {
-                Payload::Conn(conn) => reach(conn),
+                Payload::Conn(conn) | Payload::Child(conn, _) => reach(conn),
                 Payload::Job(job) => job.visit(reach),
             }
         });
@@ -499,6 +505,7 @@ impl Loop {
         if let Ok(mut engine) = self.engine.try_borrow_mut() {
             let all = engine.drain();
             drop(engine);
+            process::close_all(&all);
             drop(all);
         }
     }

@@ -94,6 +94,7 @@ fn turns(slf: &Bound<'_, Loop>, signals: &mut Signals) -> PyResult<()> {
             Step::WriteFailed(key, error) => Transport::write_failed(py, this, key, &error)?,
             Step::Accepted(key, fd, peer) => super::accept::accepted(slf, key, fd, peer)?,
             Step::AcceptFailed(key, failure) => super::accept::failed(slf, key, &failure)?,
+            Step::Exited(ended) => super::process::exited(slf, ended)?,
             Step::PollFailed(error) => return Err(os_error(py, &error)),
             Step::Done => return Ok(()),
         }

@@ -195,7 +195,7 @@ fn ensure_fd_no_transport(
         Owner::Stream(transport) | Owner::Datagram(transport) => Some(transport.clone_ref(py)),
         // Borrowed transports (asyncio's, on our watches) are known to the base class.
         Owner::Watch => None,
-        Owner::Nobody | Owner::Listener(_) => return Ok(()),
+        Owner::Nobody | Owner::Listener(_) | Owner::Child => return Ok(()),
     };
     hooks()
         .get(py, "refuse_used_fd")?
