@@ -27,14 +27,14 @@ pub use queue::WriteQueue;
 pub use write::{Closing, Settled, Wrote};
 
 use medium::Medium;
+use read::Appetite;
 
 pub(crate) struct Stream<H: Host> {
     pub(crate) conn: H::Conn,
     medium: Medium,
     queue: WriteQueue<H::Bytes>,
     flow: Flow,
-    /// Bytes that the next read asks for.
-    appetite: u32,
+    appetite: Appetite,
     reading: bool,
     /// Reads go into memory of the host.
     offered: bool,
@@ -71,7 +71,7 @@ impl<H: Host> Stream<H> {
             medium,
             queue: WriteQueue::default(),
             flow: Flow::default(),
-            appetite: read::APPETITE,
+            appetite: Appetite::new(),
             reading: false,
             offered: false,
             ended: false,

@@ -1,8 +1,8 @@
 //! The reading half of a stream.
 //!
 //! One read an event: a short read has taken all there was, and after a full one the poller reports
-//! the rest. Reads go into one buffer of the engine, as large as the stream's appetite, which grows
-//! while reads fill it and falls back when they do not.
+//! the rest. Reads go into one buffer of the engine, as large as the stream's [`Appetite`], which
+//! grows while reads fill it and falls back when they do not.
 
 use std::io;
 
@@ -14,10 +14,41 @@ use crate::kernel::Kernel;
 use crate::slots::Key;
 use crate::step::Step;
 
-/// Bytes that a stream asks for at first, and again after a short read.
-pub(super) const APPETITE: u32 = 64 * 1024;
+/// Bytes that a stream asks for at first, and again when little comes.
+const AT_FIRST: u32 = 64 * 1024;
 /// The most that one read asks for; also the size that `recv` has in asyncio.
-const MAX_APPETITE: u32 = 256 * 1024;
+const AT_MOST: u32 = 256 * 1024;
+
+/// How much a stream asks for. Doubled by every read that fills it; back to the beginning after two
+/// in a row that left half of it empty: one such read may be the rest of a message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Appetite {
+    bytes: u32,
+    lean: bool,
+}
+
+impl Appetite {
+    pub(super) const fn new() -> Appetite {
+        Appetite { bytes: AT_FIRST, lean: false }
+    }
+
+    #[inline]
+    fn bytes(self) -> usize {
+        self.bytes as usize
+    }
+
+    /// Takes note of what a read has brought.
+    #[inline]
+    fn learn(&mut self, count: usize) {
+        let lean = count <= self.bytes() / 2;
+        if count == self.bytes() {
+            self.bytes = self.bytes.saturating_mul(2).min(AT_MOST);
+        } else if lean && self.lean {
+            self.bytes = AT_FIRST;
+        }
+        self.lean = lean;
+    }
+}
 
 impl<H: Host> Engine<H> {
     /// Reports data from now on. An error means that the poller refused: the stream stays deaf.
@@ -84,7 +115,7 @@ impl<H: Host> Engine<H> {
             self.note_end(key);
             return Some(Step::Ended(key));
         }
-        let (appetite, medium) = (stream.appetite as usize, stream.medium);
+        let (appetite, medium) = (stream.appetite.bytes(), stream.medium);
         if self.scratch.len() < appetite && self.grow_scratch(appetite).is_err() {
             return Some(Step::ReadFailed(key, io::ErrorKind::OutOfMemory.into()));
         }
@@ -95,9 +126,7 @@ impl<H: Host> Engine<H> {
             }
             Ok(count) => {
                 if let Some((_, stream)) = self.stream_mut(key) {
-                    let full = count == appetite;
-                    let more = stream.appetite.saturating_mul(2).min(MAX_APPETITE);
-                    stream.appetite = if full { more } else { APPETITE };
+                    stream.appetite.learn(count);
                 }
                 Some(Step::Received(key, count))
             }

@@ -78,15 +78,27 @@ fn streams_do_not_mix_what_they_read() {
 }
 
 #[test]
-fn full_reads_make_the_next_one_larger_and_a_short_one_small_again() {
+fn full_reads_make_the_next_one_larger_and_two_lean_ones_small_again() {
     let mut bench = Bench::default();
     stream(&mut bench, 3, "s");
-    for count in [64 * KIB, 128 * KIB, 256 * KIB, 256 * KIB, 1, 64 * KIB - 1, 1] {
+    for count in [64 * KIB, 128 * KIB, 256 * KIB, 256 * KIB, 1, 128 * KIB, 1] {
         arrives_much(&bench, count);
         bench.just_turn();
     }
     let asked: Vec<_> = bench.kernel.asked().iter().map(|size| size / KIB).collect();
-    assert_eq!(asked, [64, 128, 256, 256, 256, 64, 64]);
+    assert_eq!(asked, [64, 128, 256, 256, 256, 256, 64]);
+}
+
+#[test]
+fn the_rest_of_a_message_does_not_make_the_next_read_small() {
+    let mut bench = Bench::default();
+    stream(&mut bench, 3, "s");
+    for count in [64 * KIB, 36 * KIB, 100 * KIB, 100 * KIB, 1, 100 * KIB] {
+        arrives_much(&bench, count);
+        bench.just_turn();
+    }
+    let asked: Vec<_> = bench.kernel.asked().iter().map(|size| size / KIB).collect();
+    assert_eq!(asked, [64, 128, 128, 128, 128, 128]);
 }
 
 #[test]
