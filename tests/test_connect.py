@@ -200,55 +200,6 @@ def test_connect_accepted_socket_refuses_datagrams(loop, run):
         run(loop.connect_accepted_socket(Recorder, udp))
 
 
-@pytest.mark.parametrize("kind", ["native", "fallback"])
-def test_sendfile_over_a_transport(loop, connect, run, tmp_path, kind):
-    from support import recv_exactly
-
-    path = tmp_path / "file"
-    data = bytes(range(256)) * 2000
-    path.write_bytes(data)
-    transport, _, peer = connect()
-
-    async def main():
-        with open(path, "rb") as file:
-            source = file if kind == "native" else Unmappable(file)
-            sending = loop.create_task(loop.sendfile(transport, source, 100, 400_000))
-            received = await recv_exactly(loop, peer, 400_000)
-            assert await sending == 400_000
-            assert file.tell() == 400_100
-        transport.write(b"after")
-        return received + await recv_exactly(loop, peer, 5)
-
-    assert run(main()) == data[100:400_100] + b"after"
-
-
-class Unmappable:
-    """A file without a descriptor: the loop must read and send it itself."""
-
-    def __init__(self, file):
-        self.read, self.seek, self.tell, self.mode = file.read, file.seek, file.tell, file.mode
-        self.readinto = file.readinto
-
-
-def test_write_during_sendfile_is_refused(loop, connect, run, tmp_path):
-    from support import recv_exactly
-
-    path = tmp_path / "file"
-    path.write_bytes(bytes(1 << 21))
-    transport, _, peer = connect()
-
-    async def main():
-        with open(path, "rb") as file:
-            sending = loop.create_task(loop.sendfile(transport, file))
-            await asyncio.sleep(0.001)
-            with pytest.raises(RuntimeError, match="sendfile is in progress"):
-                transport.write(b"x")
-            await recv_exactly(loop, peer, 1 << 21)
-            await sending
-
-    run(main())
-
-
 def test_a_protocol_that_is_none_leaves_nothing_behind(loop, run):
     """The error comes at the call; the number is free for whoever gets it next."""
 

@@ -192,32 +192,6 @@ def test_both_directions_at_once(loop, pair, run):
     assert run(main()) == [len(data)] * 2
 
 
-@pytest.mark.parametrize("offset, count", [(0, None), (1000, None), (0, 5000), (70_000, 80_000)])
-def test_sendfile(loop, pair, run, tmp_path, offset, count):
-    ours, peer = pair
-    data = os.urandom(300_000)
-    path = tmp_path / "file"
-    path.write_bytes(data)
-    expected = data[offset:] if count is None else data[offset : offset + count]
-
-    async def main():
-        with open(path, "rb") as file:
-            sending = loop.create_task(loop.sock_sendfile(ours, file, offset, count))
-            received = await recv_exactly(loop, peer, len(expected))
-            assert await sending == len(expected)
-            assert file.tell() == offset + len(expected)
-        return received
-
-    assert run(main()) == expected
-
-
-def test_sendfile_without_fallback_of_what_is_no_file(loop, pair, run):
-    import io
-
-    with pytest.raises(asyncio.SendfileNotAvailableError):
-        run(loop.sock_sendfile(pair[0], io.BytesIO(b"x"), fallback=False))
-
-
 # ── connecting ───────────────────────────────────────────────────────────────────────────────
 
 

@@ -9,6 +9,7 @@ where they are filled, in ``handle/layout.rs`` and ``transport/types.rs``.)
 import asyncio
 import errno
 import inspect
+import io
 import os
 import selectors
 import socket
@@ -18,6 +19,7 @@ import warnings
 from asyncio import (
     Future,
     Handle,
+    SendfileNotAvailableError,
     Task,
     base_events,
     base_subprocess,
@@ -897,3 +899,30 @@ def report_child_error(loop, transport, exc):
 # -- names for the Python half ---------------------------------------------------------------
 
 check_ssl_socket = base_events._check_ssl_socket
+
+
+# -- sending files ---------------------------------------------------------------------------
+
+
+def regular_file(file):
+    """``(fd, size)`` of what ``os.sendfile`` can send; asyncio's error if *file* is not that."""
+    try:
+        fd = file.fileno()
+    except (AttributeError, io.UnsupportedOperation):
+        raise SendfileNotAvailableError("not a regular file") from None
+    try:
+        return fd, os.fstat(fd).st_size
+    except OSError:
+        raise SendfileNotAvailableError("not a regular file") from None
+
+
+def sendfile_error(exc, sent):
+    """What asyncio raises for an error of ``os.sendfile``, with *sent* bytes sent before."""
+    if not sent:
+        # Perhaps no file that the kernel can send: the caller may fall back to reading it.
+        return SendfileNotAvailableError("os.sendfile call failed")
+    if exc.errno == errno.ENOTCONN:
+        error = ConnectionError("socket is not connected", errno.ENOTCONN)
+        error.__cause__ = exc
+        return error
+    return exc

@@ -11,11 +11,12 @@ import threading
 
 from . import _hooks, _oxloop
 from ._selector import WatchedDescriptors
+from ._sendfile import SendfileCalls
 from ._sock import SocketCalls
 from ._subprocess import Subprocesses
 
 
-class EventLoop(_oxloop.Loop, SocketCalls, Subprocesses, _hooks.SelectorEventLoop):
+class EventLoop(_oxloop.Loop, SocketCalls, SendfileCalls, Subprocesses, _hooks.SelectorEventLoop):
     """An asyncio event loop whose engine is written in Rust.
 
     It is an ``asyncio.SelectorEventLoop`` by ``isinstance`` and by behaviour. Not thread-safe but
@@ -189,21 +190,3 @@ class EventLoop(_oxloop.Loop, SocketCalls, Subprocesses, _hooks.SelectorEventLoo
             waiter = protected = None
             raise
         return protected
-
-    async def _sendfile_native(self, transp, file, offset, count):
-        """Send a file over a stream transport, by a duplicate of its socket.
-
-        The duplicate has a registration of its own, so the transport keeps its.
-        """
-        resume_reading = transp.is_reading()
-        transp.pause_reading()
-        await transp._make_empty_waiter()
-        sock = transp._sock.dup()
-        try:
-            sock.setblocking(False)
-            return await self.sock_sendfile(sock, file, offset, count, fallback=False)
-        finally:
-            sock.close()
-            transp._reset_empty_waiter()
-            if resume_reading:
-                transp.resume_reading()

@@ -31,6 +31,8 @@ pub trait Kernel: Send + Sync + 'static {
     fn send(&self, fd: Fd, data: &[u8]) -> io::Result<usize>;
     fn send_vectored(&self, fd: Fd, pieces: &[IoSlice<'_>]) -> io::Result<usize>;
     fn shutdown_write(&self, fd: Fd) -> io::Result<()>;
+    /// Sends up to `count` bytes of a file from `offset` on; 0 is its end.
+    fn send_file(&self, fd: Fd, file: Fd, offset: u64, count: usize) -> io::Result<usize>;
     /// As `receive`, of what is no socket; so are the two below.
     fn read(&self, fd: Fd, buffer: &mut [u8]) -> io::Result<usize>;
     fn write(&self, fd: Fd, data: &[u8]) -> io::Result<usize>;
@@ -132,6 +134,10 @@ impl Kernel for System {
 
     fn shutdown_write(&self, fd: Fd) -> io::Result<()> {
         socket::shutdown_write(fd)
+    }
+
+    fn send_file(&self, fd: Fd, file: Fd, offset: u64, count: usize) -> io::Result<usize> {
+        socket::send_file(fd, file, offset, count)
     }
 
     fn read(&self, fd: Fd, buffer: &mut [u8]) -> io::Result<usize> {

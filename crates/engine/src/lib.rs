@@ -46,7 +46,7 @@ pub use reactor::Owner;
 pub use ready::Ready;
 pub use slots::{Key, Slots};
 pub use step::{AcceptFailure, Direction, Flushed, Step, Wait};
-pub use stream::{Closing, End, Limits, Settled, WriteQueue, Wrote};
+pub use stream::{Closing, End, FileSent, Limits, Settled, WriteQueue, Wrote};
 pub use timers::Timers;
 pub use tls::{Farewell, FlowChange, Progress, Pump, Taken, TlsSession, TlsStep};
 pub use watch::Replaced;

@@ -12,6 +12,7 @@ use crate::child::Exited;
 use crate::host::Host;
 use crate::kernel::Kernel;
 use crate::slots::Key;
+use crate::stream::FileSent;
 
 /// The next thing to do. Keys are those of the stream, endpoint, listener or
 /// watch concerned.
@@ -37,6 +38,8 @@ pub enum Step<H: Host> {
     Fill(Key),
     /// What was queued has been sent, or enough of it; see [`Flushed`].
     Flushed(Key, Flushed),
+    /// The file of [`Engine::send_file`](crate::Engine::send_file) is over.
+    FileSent(Key, FileSent),
     /// Sending failed; the queue is empty now.
     WriteFailed(Key, io::Error),
     /// A connection came in; the host owns its descriptor.
@@ -113,6 +116,7 @@ impl<H: Host> fmt::Debug for Step<H> {
             Step::DatagramFailed(key, error) => write!(f, "DatagramFailed({key:?}, {error})"),
             Step::Fill(key) => write!(f, "Fill({key:?})"),
             Step::Flushed(key, flushed) => write!(f, "Flushed({key:?}, {flushed:?})"),
+            Step::FileSent(key, sent) => write!(f, "FileSent({key:?}, {sent:?})"),
             Step::WriteFailed(key, error) => write!(f, "WriteFailed({key:?}, {error})"),
             Step::Accepted(key, fd, peer) => write!(f, "Accepted({key:?}, {fd:?}, {peer:?})"),
             Step::AcceptFailed(key, failure) => write!(f, "AcceptFailed({key:?}, {failure:?})"),

@@ -5,16 +5,18 @@
 use std::io::ErrorKind;
 
 use oxloop_engine::testing::Bench;
-use oxloop_engine::{Closing, Fd, Key, Limits, Wrote};
+use oxloop_engine::{Closing, Fd, FileSent, Key, Limits, Wrote};
 use proptest::prelude::*;
 
 const FD: i32 = 3;
+const FILE: i32 = 9;
 
 #[derive(Clone, Debug)]
 enum Op {
     Write(usize, bool),
     SetLimits(usize, usize),
-    AwaitEmpty,
+    /// A file of this size follows the queue, unless one does already.
+    SendFile(usize),
     /// A turn, in which sends meet this much room; behind it the kernel takes all.
     Turn(Vec<Room>),
 }
@@ -40,7 +42,7 @@ fn op() -> impl Strategy<Value = Op> {
         8 => (size(), any::<bool>()).prop_map(|(len, held)| Op::Write(len, held)),
         1 => (size(), size()).prop_map(|(a, b)| Op::SetLimits(a.min(b), a.max(b))),
         1 => Just(Op::SetLimits(0, 0)),
-        1 => Just(Op::AwaitEmpty),
+        2 => size().prop_map(Op::SendFile),
         5 => prop::collection::vec(room, 0..4).prop_map(Op::Turn),
     ]
 }
@@ -63,7 +65,8 @@ struct Writer {
     key: Key,
     written: Vec<u8>,
     paused: bool,
-    awaiting: bool,
+    /// The bytes of the file on its way.
+    sending: Option<u64>,
     finished: usize,
 }
 
@@ -73,7 +76,7 @@ impl Writer {
         let key = bench.engine.open_stream(Fd::new(FD).unwrap(), "s").unwrap();
         bench.engine.start_reading(key).unwrap();
         let written = Vec::new();
-        Writer { bench, key, written, paused: false, awaiting: false, finished: 0 }
+        Writer { bench, key, written, paused: false, sending: None, finished: 0 }
     }
 
     fn apply(&mut self, op: &Op) -> Result<(), TestCaseError> {
@@ -84,11 +87,7 @@ impl Writer {
                     self.bench.engine.set_limits(self.key, Limits { low: *low, high: *high });
                 self.heed(&wrote)?;
             }
-            Op::AwaitEmpty => {
-                let empty = self.bench.engine.await_empty(self.key).unwrap();
-                prop_assert_eq!(empty, self.bench.engine.buffered(self.key) == 0);
-                self.awaiting = !empty;
-            }
+            Op::SendFile(len) => self.send_file(*len)?,
             Op::Turn(rooms) => {
                 for room in rooms {
                     self.bench.kernel.room(
@@ -107,13 +106,12 @@ impl Writer {
     }
 
     fn write(&mut self, len: usize, held: bool) -> Result<(), TestCaseError> {
-        let first = self.written.len();
-        let period: Vec<u8> = (0..=250).collect();
-        while self.written.len() < first + len {
-            let missing = first + len - self.written.len();
-            let next = &period[self.written.len() % period.len()..];
-            self.written.extend_from_slice(&next[..missing.min(next.len())]);
+        if self.sending.is_some() {
+            // Whoever sends a file writes nothing meanwhile.
+            return Ok(());
         }
+        let first = self.written.len();
+        self.extend(len);
         let data = &self.written[first..];
         let wrote = self.bench.engine.write(self.key, data, || held.then(|| data.to_vec()));
         self.heed(&wrote)?;
@@ -121,6 +119,32 @@ impl Writer {
         let over = waiting > self.bench.engine.limits(self.key).high;
         prop_assert!(self.paused || !over, "{waiting} bytes wait and the writer was not told");
         Ok(())
+    }
+
+    fn send_file(&mut self, len: usize) -> Result<(), TestCaseError> {
+        if self.sending.is_some() {
+            return Ok(());
+        }
+        // The file goes on with the pattern where the written bytes end.
+        let first = self.written.len();
+        self.extend(len);
+        self.bench.kernel.file(FILE, &self.written);
+        let (file, count) = (Fd::new(FILE).unwrap(), len as u64);
+        match self.bench.engine.send_file(self.key, file, first as u64, Some(count)).unwrap() {
+            None => self.sending = Some(count),
+            Some(FileSent { sent, error }) => prop_assert!(sent == count && error.is_none()),
+        }
+        Ok(())
+    }
+
+    fn extend(&mut self, len: usize) {
+        let end = self.written.len() + len;
+        let period: Vec<u8> = (0..=250).collect();
+        while self.written.len() < end {
+            let missing = end - self.written.len();
+            let next = &period[self.written.len() % period.len()..];
+            self.written.extend_from_slice(&next[..missing.min(next.len())]);
+        }
     }
 
     fn heed(&mut self, wrote: &Wrote) -> Result<(), TestCaseError> {
@@ -141,22 +165,25 @@ impl Writer {
         if self.bench.kernel.interest(FD).write {
             self.bench.kernel.ready(&[(FD, false, true)]);
         }
-        let Writer { bench, key, paused, awaiting, finished, .. } = self;
+        let Writer { bench, key, paused, sending, finished, .. } = self;
         let log = bench.turn(|engine, step| {
             if step == "s flushed, resume true" {
                 assert!(std::mem::take(paused), "told to go on without a pause");
             }
-            let settled = engine.settle(*key);
-            assert!(!settled.emptied || std::mem::take(awaiting), "told to nobody");
-            *finished += usize::from(settled.finished);
+            if let Some(sent) = step.strip_prefix("s file sent ") {
+                assert_eq!(sending.take(), sent.parse().ok(), "not the file");
+                return;
+            }
+            *finished += usize::from(engine.settle(*key).finished);
         });
-        prop_assert!(log.iter().all(|step| step.starts_with("s flushed")), "{log:?}");
-        prop_assert!(log.len() <= 2, "{log:?}");
+        let told = |step: &String| step.starts_with("s flushed") || step.starts_with("s file sent");
+        prop_assert!(log.iter().all(told), "{log:?}");
+        prop_assert!(log.len() <= 3, "{log:?}");
         let waiting = self.bench.engine.buffered(self.key);
         let blocked = self.bench.engine.is_blocked(self.key);
-        prop_assert_eq!(waiting > 0, blocked, "unsent bytes wait for the kernel, others do not");
+        let unsent = waiting > 0 || self.sending.is_some();
+        prop_assert_eq!(unsent, blocked, "unsent bytes wait for the kernel, others do not");
         prop_assert!(waiting > 0 || !self.paused, "paused for ever");
-        prop_assert!(waiting > 0 || !self.awaiting, "waits for ever");
         Ok(())
     }
 
@@ -164,7 +191,11 @@ impl Writer {
         let (engine, kernel) = (&self.bench.engine, &self.bench.kernel);
         let sent = kernel.sent(FD);
         prop_assert!(self.written.starts_with(&sent), "not what was written");
-        prop_assert_eq!(sent.len() + engine.buffered(self.key), self.written.len());
+        let behind = self.written.len() - sent.len() - engine.buffered(self.key);
+        match self.sending {
+            None => prop_assert_eq!(behind, 0),
+            Some(count) => prop_assert!(behind as u64 <= count),
+        }
         prop_assert_eq!(engine.is_write_paused(self.key), self.paused);
         prop_assert_eq!(kernel.interest(FD).write, engine.is_blocked(self.key));
         Ok(())
@@ -185,7 +216,7 @@ impl Writer {
             }
         }
         let mut turns = 0;
-        while turns == 0 || self.bench.engine.buffered(self.key) > 0 {
+        while turns == 0 || self.sending.is_some() || self.bench.engine.buffered(self.key) > 0 {
             self.turn()?;
             turns += 1;
             prop_assert!(turns < 1000, "never sent");

@@ -53,6 +53,13 @@ pub fn send_vectored(fd: Fd, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
     Ok(net::sendmsg(fd.borrow(), pieces, &mut control, SendFlags::NOSIGNAL)?)
 }
 
+/// Sends up to `count` bytes of `file` from `offset` on, as much as the kernel takes; 0 is the end of
+/// the file. The position of the file stays where it is.
+pub fn send_file(fd: Fd, file: Fd, offset: u64, count: usize) -> io::Result<usize> {
+    let mut offset = offset;
+    Ok(rustix::fs::sendfile(fd.borrow(), file.borrow(), Some(&mut offset), count)?)
+}
+
 /// Says that nothing more will be sent.
 pub fn shutdown_write(fd: Fd) -> io::Result<()> {
     Ok(net::shutdown(fd.borrow(), Shutdown::Write)?)

@@ -113,7 +113,7 @@ impl<H: Host> Engine<H> {
     }
 
     pub(crate) fn settle_endpoint(&mut self, key: Key) -> Settled {
-        let mut settled = Settled { finished: false, emptied: false };
+        let mut settled = Settled { finished: false };
         if let Some(endpoint) = self.endpoint_mut(key)
             && endpoint.is_through()
             && endpoint.output == Output::ClosesAfterQueue

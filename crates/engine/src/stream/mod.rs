@@ -5,6 +5,7 @@
 //! `write_eof` (nothing more is sent, reading goes on); `close` (nothing is read, what is queued is
 //! still sent) or `abort` (neither); released.
 
+mod file;
 mod flow;
 mod medium;
 mod queue;
@@ -20,12 +21,14 @@ use crate::host::Host;
 use crate::reactor::{Kind, Reactor, Source};
 use crate::slots::Key;
 
+pub use file::FileSent;
 pub(crate) use flow::Flow;
 pub use flow::Limits;
 pub use medium::End;
 pub use queue::WriteQueue;
 pub use write::{Closing, Settled, Wrote};
 
+use file::Outgoing;
 use medium::Medium;
 use read::Appetite;
 
@@ -47,8 +50,8 @@ pub(crate) struct Stream<H: Host> {
     /// The kernel took no more; waiting until it does.
     blocked: bool,
     output: Output,
-    /// Somebody waits for the queue to be empty.
-    awaited: bool,
+    /// What follows the queue.
+    file: Option<Box<Outgoing>>,
 }
 
 /// How much longer a stream sends.
@@ -79,8 +82,13 @@ impl<H: Host> Stream<H> {
             dirty: false,
             blocked: false,
             output: Output::Open,
-            awaited: false,
+            file: None,
         }
+    }
+
+    /// Nothing is left to be sent.
+    fn is_drained(&self) -> bool {
+        self.queue.is_empty() && self.file.is_none()
     }
 
     #[inline]

@@ -55,8 +55,6 @@ pub enum Closing {
 pub struct Settled {
     /// The stream was closing: its connection ends now.
     pub finished: bool,
-    /// Somebody asked by [`Engine::await_empty`] to be told.
-    pub emptied: bool,
 }
 
 impl<H: Host> Engine<H> {
@@ -143,7 +141,7 @@ impl<H: Host> Engine<H> {
             return Closing::Failed(error);
         }
         match self.stream_mut(key) {
-            Some((_, stream)) if stream.queue.is_empty() => {
+            Some((_, stream)) if stream.is_drained() => {
                 stream.output = Output::Dead;
                 Closing::Now
             }
@@ -192,14 +190,6 @@ impl<H: Host> Engine<H> {
         self.stream(key).map_or_else(|| self.is_endpoint_blocked(key), |stream| stream.blocked)
     }
 
-    /// Sends what is queued; true if that was all. Otherwise [`Settled::emptied`] tells when.
-    pub fn await_empty(&mut self, key: Key) -> io::Result<bool> {
-        self.send_early(key)?;
-        let Some((_, stream)) = self.stream_mut(key) else { return Ok(true) };
-        stream.awaited = !stream.queue.is_empty();
-        Ok(!stream.awaited)
-    }
-
     /// [`Step::Fill`] comes before the next flush, as for a write that was queued now: the owner of
     /// the stream has something to prepare.
     pub fn fill_later(&mut self, key: Key) {
@@ -213,14 +203,11 @@ impl<H: Host> Engine<H> {
 
     /// After [`Step::Flushed`] and what the owner did in return: what follows if nothing is queued.
     pub fn settle(&mut self, key: Key) -> Settled {
-        let mut settled = Settled { finished: false, emptied: false };
+        let mut settled = Settled { finished: false };
         let Some((_, stream)) = self.stream_mut(key) else { return self.settle_endpoint(key) };
-        if stream.queue.is_empty() {
-            settled.emptied = std::mem::take(&mut stream.awaited);
-            if stream.output == Output::ClosesAfterQueue {
-                stream.output = Output::Dead;
-                settled.finished = true;
-            }
+        if stream.is_drained() && stream.output == Output::ClosesAfterQueue {
+            stream.output = Output::Dead;
+            settled.finished = true;
         }
         settled
     }
@@ -264,14 +251,24 @@ impl<H: Host> Engine<H> {
             return Some(Step::WriteFailed(key, error));
         }
         let (_, stream) = self.stream_mut(key)?;
-        let resume = stream.flow.resumes(stream.queue.len());
-        let done = stream.queue.is_empty()
-            && (stream.awaited || stream.output == Output::ClosesAfterQueue);
-        (resume || done).then_some(Step::Flushed(key, Flushed { resume }))
+        if stream.flow.resumes(stream.queue.len()) {
+            if stream.file.as_ref().is_some_and(|file| file.is_over()) {
+                self.flush_later(key);
+            }
+            return Some(Step::Flushed(key, Flushed { resume: true }));
+        }
+        if let Some(sent) = self.take_over_file(key) {
+            self.flush_later(key);
+            return Some(Step::FileSent(key, sent));
+        }
+        let (_, stream) = self.stream_mut(key)?;
+        let done = stream.is_drained() && stream.output == Output::ClosesAfterQueue;
+        done.then_some(Step::Flushed(key, Flushed { resume: false }))
     }
 
-    /// Sends until the queue is empty or the kernel takes no more. An error has emptied the queue.
-    fn send_queue(&mut self, key: Key) -> io::Result<()> {
+    /// Sends the queue and what follows it, or what the kernel takes of them. An error has emptied
+    /// the queue; one of the file is the file's alone.
+    pub(super) fn send_queue(&mut self, key: Key) -> io::Result<()> {
         let Engine { kernel, reactor, .. } = self;
         let Some((fd, stream)) = stream_of(reactor, key) else { return Ok(()) };
         let was_blocked = stream.blocked;
@@ -293,7 +290,15 @@ impl<H: Host> Engine<H> {
                 Err(error) => return self.fail_writing(key, error),
             }
         }
-        if stream.queue.is_empty() && stream.output == Output::EndsAfterQueue {
+        if stream.queue.is_empty()
+            && !stream.blocked
+            && stream.output != Output::Dead
+            && let Some(file) = &mut stream.file
+        {
+            stream.blocked = file.send(&**kernel, fd);
+        }
+        let is_sent = stream.queue.is_empty() && !stream.blocked;
+        if is_sent && stream.output == Output::EndsAfterQueue {
             stream.output = Output::Ended;
             // ENOTCONN: the peer is gone, which reading finds out.
             let _ = kernel.shutdown_write(fd);
@@ -316,7 +321,7 @@ impl<H: Host> Engine<H> {
         Err(error)
     }
 
-    fn flush_later(&mut self, key: Key) {
+    pub(super) fn flush_later(&mut self, key: Key) {
         if let Some((_, stream)) = self.stream_mut(key)
             && !stream.dirty
             && !stream.blocked
@@ -329,7 +334,7 @@ impl<H: Host> Engine<H> {
     /// Sends what is queued before its flush; the flush still tells the owner what that brought.
     fn send_early(&mut self, key: Key) -> io::Result<()> {
         self.send_queue(key)?;
-        if self.stream(key).is_some_and(|stream| stream.flow.paused || stream.awaited) {
+        if self.stream(key).is_some_and(|stream| stream.flow.paused || stream.file.is_some()) {
             self.flush_later(key);
         }
         Ok(())

@@ -4,6 +4,7 @@ use crate::engine::Engine;
 use crate::host::Host;
 use crate::moment::Moment;
 use crate::step::Step;
+use crate::stream::FileSent;
 use crate::testing::{Script, ToyTls};
 
 /// Payloads that are easy to compare.
@@ -129,6 +130,10 @@ impl Bench {
             Step::Fill(key) => format!("{} fill", conn(*key)),
             Step::Flushed(key, flushed) => {
                 format!("{} flushed, resume {}", conn(*key), flushed.resume)
+            }
+            Step::FileSent(key, FileSent { sent, error }) => {
+                let error = error.as_ref().map(|error| format!(", {}", error.kind()));
+                format!("{} file sent {sent}{}", conn(*key), error.unwrap_or_default())
             }
             Step::WriteFailed(key, error) => {
                 format!("{} write failed: {}", conn(*key), error.kind())

@@ -48,6 +48,8 @@ struct State {
     /// What `send_datagram` and `send_datagrams` were given and took, call by call.
     posted: HashMap<i32, Vec<Vec<Vec<u8>>>>,
     shut: Vec<i32>,
+    /// What is in the files that are sent.
+    contents: HashMap<i32, Vec<u8>>,
     /// Who was read or written as a file, not as a socket.
     files: HashSet<i32>,
     exits: HashMap<i32, io::Result<Exit>>,
@@ -148,7 +150,7 @@ impl Script {
         }
     }
 
-    /// The next call of that name (`add`, `wait`, `prepare`, `renew`) fails.
+    /// The next call of that name (`add`, `wait`, `prepare`, `renew`, `send_file`) fails.
     pub fn fail(&self, call: &'static str, kind: ErrorKind) {
         self.state().failures.insert(call, kind);
     }
@@ -207,6 +209,11 @@ impl Script {
     /// Whether the number was read or written as a file, not as a socket.
     pub fn is_file(&self, fd: i32) -> bool {
         self.state().files.contains(&fd)
+    }
+
+    /// The number is a file with these bytes.
+    pub fn file(&self, fd: i32, contents: &[u8]) {
+        self.state().contents.insert(fd, contents.to_vec());
     }
 
     /// How often the end of writing was said.
@@ -334,6 +341,15 @@ impl Kernel for Script {
 
     fn try_receive(&self, fd: Fd, buffer: &mut [u8]) -> io::Result<usize> {
         self.receive(fd, buffer)
+    }
+
+    fn send_file(&self, fd: Fd, file: Fd, offset: u64, count: usize) -> io::Result<usize> {
+        let mut state = self.state();
+        state.attempt("send_file")?;
+        let contents = state.contents.get(&file.raw()).cloned().unwrap_or_default();
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(contents.len());
+        let end = start.saturating_add(count).min(contents.len());
+        state.take(fd, &contents[start..end])
     }
 
     fn send(&self, fd: Fd, data: &[u8]) -> io::Result<usize> {

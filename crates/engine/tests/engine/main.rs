@@ -16,6 +16,7 @@ mod pipes;
 mod setup;
 mod stream_close;
 mod stream_end;
+mod stream_file;
 mod stream_fill;
 mod stream_flow;
 mod stream_flush;

@@ -69,12 +69,6 @@ pub(crate) fn fill(bench: &mut Bench, key: Key, number: i32, queued: usize) {
     bench.kernel.calls();
 }
 
-/// Has the host wait for an empty queue, while the kernel takes nothing.
-pub(crate) fn await_empty(bench: &mut Bench, key: Key, number: i32) {
-    bench.kernel.room(number, Ok(0));
-    assert!(!bench.engine.await_empty(key).unwrap());
-}
-
 /// An endpoint that reads; each waiting datagram counts for 8 bytes more than it has.
 pub(crate) fn endpoint(bench: &mut Bench, number: i32, name: &'static str) -> Key {
     let measures = Measures { largest: 1 << 16, header: 8 };
@@ -116,7 +110,7 @@ pub(crate) fn assert_pause(wrote: &Wrote) {
     assert!(matches!(wrote, Wrote::Pause), "{wrote:?}");
 }
 
-/// What is written down when a queue is empty that somebody waits for.
+/// What is written down when a stream that closes has sent all.
 pub(crate) const FLUSHED: &str = "s flushed, resume false";
 
 #[track_caller]

@@ -6,8 +6,7 @@ use oxloop_engine::testing::Bench;
 use oxloop_engine::{Closing, Settled};
 
 use crate::setup::{
-    FLUSHED, arrives, assert_closing, assert_fine, await_empty, blocked_stream, finishes,
-    is_closed, stream, writable, write,
+    arrives, assert_closing, blocked_stream, fd, finishes, is_closed, stream, writable, write,
 };
 
 #[test]
@@ -76,83 +75,6 @@ fn a_stream_whose_writing_has_ended_can_be_closed() {
 }
 
 #[test]
-fn an_empty_queue_is_not_waited_for() {
-    let mut bench = Bench::default();
-    let key = stream(&mut bench, 3, "s");
-    assert!(bench.engine.await_empty(key).unwrap());
-    write(&mut bench.engine, key, b"hello");
-    assert!(bench.engine.await_empty(key).unwrap());
-    assert_eq!(bench.kernel.sent(3), b"hello");
-    assert!(bench.just_turn().is_empty());
-}
-
-#[test]
-fn a_queue_that_became_empty_is_told_once() {
-    let mut bench = Bench::default();
-    let key = blocked_stream(&mut bench, 3, 10);
-    await_empty(&mut bench, key, 3);
-    writable(&bench, &[3]);
-    let log = bench.turn(|engine, _| {
-        assert_eq!(engine.settle(key), Settled { finished: false, emptied: true });
-        assert_eq!(engine.settle(key), Settled { finished: false, emptied: false });
-    });
-    assert_eq!(log, [FLUSHED]);
-    write(&mut bench.engine, key, b"more");
-    assert!(bench.just_turn().is_empty());
-}
-
-#[test]
-fn a_queue_that_is_filled_again_at_the_flush_is_told_when_it_is_empty() {
-    let mut bench = Bench::default();
-    let key = blocked_stream(&mut bench, 3, 10);
-    await_empty(&mut bench, key, 3);
-    writable(&bench, &[3]);
-    let (mut round, mut emptied) = (0, Vec::new());
-    let log = bench.turn(|engine, _| {
-        round += 1;
-        if round == 1 {
-            assert_fine(&write(engine, key, b"more"));
-        }
-        emptied.push(engine.settle(key).emptied);
-    });
-    assert_eq!(log, [FLUSHED, FLUSHED]);
-    assert_eq!(emptied, [false, true]);
-}
-
-#[test]
-fn an_awaited_queue_that_the_end_of_writing_empties_is_told() {
-    let mut bench = Bench::default();
-    let key = blocked_stream(&mut bench, 3, 10);
-    await_empty(&mut bench, key, 3);
-    bench.engine.write_eof(key).unwrap();
-    assert!(bench.kernel.was_shut(3));
-    let log = bench.turn(|engine, _| assert!(engine.settle(key).emptied));
-    assert_eq!(log, [FLUSHED]);
-}
-
-#[test]
-fn an_awaited_queue_that_closing_empties_is_told() {
-    let mut bench = Bench::default();
-    let key = blocked_stream(&mut bench, 3, 10);
-    await_empty(&mut bench, key, 3);
-    assert_closing(&bench.engine.close(key), &Closing::Now);
-    let log = bench.turn(|engine, _| {
-        assert_eq!(engine.settle(key), Settled { finished: false, emptied: true });
-    });
-    assert_eq!(log, [FLUSHED]);
-}
-
-#[test]
-fn waiting_for_an_empty_queue_may_find_the_connection_lost() {
-    let mut bench = Bench::default();
-    let key = stream(&mut bench, 3, "s");
-    write(&mut bench.engine, key, b"hello");
-    bench.kernel.room(3, Err(ErrorKind::BrokenPipe.into()));
-    assert!(bench.engine.await_empty(key).is_err());
-    assert_eq!(bench.engine.buffered(key), 0);
-}
-
-#[test]
 fn a_released_stream_answers_as_one_that_has_ended() {
     let mut bench = Bench::default();
     let key = blocked_stream(&mut bench, 3, 10);
@@ -161,8 +83,9 @@ fn a_released_stream_answers_as_one_that_has_ended() {
     let engine = &mut bench.engine;
     assert_closing(&engine.close(key), &Closing::Already);
     assert!(!engine.abort(key));
-    assert!(engine.await_empty(key).unwrap());
+    assert!(engine.send_file(key, fd(9), 0, None).is_err());
+    assert_eq!(engine.stop_file(key), None);
     engine.write_eof(key).unwrap();
     assert!(!bench.kernel.was_shut(3));
-    assert_eq!(bench.engine.settle(key), Settled { finished: false, emptied: false });
+    assert_eq!(bench.engine.settle(key), Settled { finished: false });
 }

@@ -448,6 +448,17 @@ impl Loop {
         sock::send(py, fd, data, start)
     }
 
+    fn _try_sendfile(
+        &self,
+        py: Python<'_>,
+        fd: i32,
+        file: i32,
+        offset: u64,
+        count: Option<u64>,
+    ) -> PyResult<Option<usize>> {
+        sock::send_file(py, fd, file, offset, count)
+    }
+
     fn _watch_once(slf: &Bound<'_, Self>, fd: i32, writing: bool) -> PyResult<Py<PyAny>> {
         let future = sock::watch_once(slf, fd, writing)?;
         Ok(future.bind(slf.py()).clone().unbind())

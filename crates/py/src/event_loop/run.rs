@@ -91,6 +91,7 @@ fn turns(slf: &Bound<'_, Loop>, signals: &mut Signals) -> PyResult<()> {
             }
             Step::Fill(key) => Transport::fill(py, this, key)?,
             Step::Flushed(key, flushed) => Transport::flushed(py, this, key, flushed)?,
+            Step::FileSent(key, sent) => Transport::file_sent(py, this, key, sent)?,
             Step::WriteFailed(key, error) => Transport::write_failed(py, this, key, &error)?,
             Step::Accepted(key, fd, peer) => super::accept::accepted(slf, key, fd, peer)?,
             Step::AcceptFailed(key, failure) => super::accept::failed(slf, key, &failure)?,

@@ -20,6 +20,9 @@ use crate::raw::{Ref, View, copy_context};
 /// The most that one receive asks for, in bytes. More than a socket's buffer mostly holds.
 const RECEIVE_AT_MOST: usize = 256 * 1024;
 
+/// The most that one send of a file asks for, in bytes: others have their turn in between.
+const SEND_AT_MOST: u64 = 2 * 1024 * 1024;
+
 /// At most `count` bytes, or `None` if there are none yet.
 pub(super) fn receive(
     py: Python<'_>,
@@ -81,6 +84,22 @@ pub(super) fn send(
         Ok(sent) if sent == rest.len() => Ok(None),
         Ok(sent) => Ok(Some(start + sent)),
         Err(error) => none_if_blocked::<usize>(py, &error).map(|_| Some(start)),
+    }
+}
+
+/// How many bytes of a file were sent, of `count` or up to its end, or `None` if none can be yet.
+pub(super) fn send_file(
+    py: Python<'_>,
+    fd: i32,
+    file: i32,
+    offset: u64,
+    count: Option<u64>,
+) -> PyResult<Option<usize>> {
+    let (fd, file) = (descriptor(fd)?, descriptor(file)?);
+    let count = count.map_or(SEND_AT_MOST, |count| count.min(SEND_AT_MOST));
+    match oxloop_os::socket::send_file(fd, file, offset, count as usize) {
+        Ok(sent) => Ok(Some(sent)),
+        Err(error) => none_if_blocked(py, &error),
     }
 }
 

@@ -87,15 +87,10 @@ impl Transport<'_> {
             }
             _ => Ok(()),
         };
+        let woken = this.lose_file(py, || {
+            pyo3::exceptions::PyConnectionError::new_err("Connection is closed by peer")
+        });
         let released = this.let_go(py);
-        let woken = match this.tail.empty_waiter.is_some() {
-            true => {
-                let text = "Connection is closed by peer";
-                let error = pyo3::exceptions::PyConnectionError::new_err(text);
-                this.wake_empty_waiter(py, Some(error))
-            }
-            false => Ok(()),
-        };
         drop(keep_alive);
         told.and(released).and(woken)
     }

@@ -185,10 +185,6 @@ impl Transport<'_> {
         Ok(this.tail.server.get(py))
     }
 
-    pub(super) fn get_empty_waiter(py: Python<'_>, this: Transport<'_>) -> PyResult<Option<Ref>> {
-        Ok(this.tail.empty_waiter.get(py))
-    }
-
     pub(super) fn get_paused(_py: Python<'_>, this: Transport<'_>) -> PyResult<bool> {
         Ok(this.tail.paused.get())
     }

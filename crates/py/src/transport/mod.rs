@@ -13,6 +13,7 @@
 mod address;
 mod close;
 mod datagram;
+mod file;
 mod info;
 mod open;
 mod pipe;

@@ -26,8 +26,8 @@ pub(super) struct Tail {
     pub(super) server: Slot,
     /// The Python socket: given, or made when somebody asks for it. Of a pipe transport, the file.
     pub(super) sock: Slot,
-    /// Who waits for the write queue to be empty (sendfile).
-    pub(super) empty_waiter: Slot,
+    /// Who waits for a file to be sent; nothing is written meanwhile.
+    pub(super) file_waiter: Slot,
     pub(super) stream: Cell<Option<Key>>,
     pub(super) socket: Socket,
     /// The descriptor that the stream has instead of the file's own; ours to close.
@@ -58,7 +58,7 @@ impl Tail {
             context: Slot::default(),
             server: Slot::default(),
             sock: Slot::default(),
-            empty_waiter: Slot::default(),
+            file_waiter: Slot::default(),
             stream: Cell::new(None),
             socket: Socket { fd: Cell::new(None), bare: Cell::new(false) },
             duplicate: Cell::new(None),
@@ -76,7 +76,7 @@ impl Tail {
     }
 
     fn slots(&self) -> [&Slot; 6] {
-        [&self.owner, &self.protocol, &self.context, &self.server, &self.sock, &self.empty_waiter]
+        [&self.owner, &self.protocol, &self.context, &self.server, &self.sock, &self.file_waiter]
     }
 
     /// Visits what the tail refers to.

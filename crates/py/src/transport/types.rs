@@ -153,8 +153,8 @@ fn stream_table() -> Table {
         method!(one c"_force_close", This<'_>, Transport::py_force_close),
         method!(fast c"_fatal_error", This<'_>, Transport::py_fatal_error),
         method!(one c"_call_connection_lost", This<'_>, Transport::py_connection_lost),
-        method!(noargs c"_make_empty_waiter", This<'_>, Transport::py_make_empty_waiter),
-        method!(noargs c"_reset_empty_waiter", This<'_>, Transport::py_reset_empty_waiter),
+        method!(fast c"_send_file", This<'_>, Transport::py_send_file),
+        method!(noargs c"_stop_file", This<'_>, Transport::py_stop_file),
         method!(noargs c"_is_write_blocked", This<'_>, Transport::py_is_write_blocked),
     ];
     let attributes = vec![
@@ -169,7 +169,6 @@ fn stream_table() -> Table {
         getset!(c"_conn_lost", This<'_>, Transport::get_lost),
         getset!(c"_protocol_connected", This<'_>, Transport::get_connected),
         getset!(c"_protocol_paused", This<'_>, Transport::get_protocol_paused),
-        getset!(c"_empty_waiter", This<'_>, Transport::get_empty_waiter),
         getset!(c"_high_water", This<'_>, Transport::get_high_water),
         getset!(c"_low_water", This<'_>, Transport::get_low_water),
     ];

@@ -121,9 +121,6 @@ impl Transport<'_> {
             told?;
         }
         let settled = owner.engine().settle(key);
-        if settled.emptied {
-            this.wake_empty_waiter(py, None)?;
-        }
         if settled.finished {
             this.lose_later(py, None)?;
         }
@@ -140,7 +137,7 @@ impl Transport<'_> {
         let Some(conn) = conn else { return Ok(()) };
         let Some(this) = Transport::of(&conn) else { return Ok(()) };
         this.fatal_error(py, os_error(py, error), this.tail.kind.write_error())?;
-        this.wake_empty_waiter(py, Some(os_error(py, error)))
+        this.lose_file(py, || os_error(py, error))
     }
 
     /// The stream is about to be flushed: a TLS transport has something to encrypt.
@@ -195,7 +192,7 @@ impl Transport<'_> {
         if self.tail.eof_written.get() {
             return Err(PyRuntimeError::new_err(after_eof));
         }
-        if self.tail.empty_waiter.is_some() {
+        if self.tail.file_waiter.is_some() {
             return Err(PyRuntimeError::new_err(in_sendfile));
         }
         Ok(())
@@ -292,44 +289,5 @@ impl Transport<'_> {
             (Some(owner), Some(stream)) => owner.engine().is_write_paused(stream),
             _ => false,
         })
-    }
-
-    pub(super) fn py_make_empty_waiter(py: Python<'_>, this: Transport<'_>) -> PyResult<Ref> {
-        if this.tail.empty_waiter.is_some() {
-            return Err(PyRuntimeError::new_err("Empty waiter is already set"));
-        }
-        let (Some(owner), Some(stream)) = (this.owner(py), this.stream()) else {
-            return Err(PyRuntimeError::new_err("Transport is closed"));
-        };
-        let waiter: Ref = owner.0.call_method0("create_future")?.into();
-        this.tail.empty_waiter.set(Some(waiter.clone_ref(py)));
-        let emptied = owner.engine().await_empty(stream);
-        match emptied {
-            Ok(true) => this.wake_empty_waiter(py, None)?,
-            Ok(false) => {}
-            Err(error) => {
-                this.fatal_error(py, os_error(py, &error), this.tail.kind.write_error())?;
-                this.wake_empty_waiter(py, Some(os_error(py, &error)))?;
-            }
-        }
-        Ok(waiter)
-    }
-
-    pub(super) fn py_reset_empty_waiter(_py: Python<'_>, this: Transport<'_>) -> PyResult<()> {
-        this.tail.empty_waiter.set(None);
-        Ok(())
-    }
-
-    pub(super) fn wake_empty_waiter(self, py: Python<'_>, error: Option<PyErr>) -> PyResult<()> {
-        let Some(waiter) = self.tail.empty_waiter.get(py) else { return Ok(()) };
-        let waiter = waiter.bind(py);
-        if waiter.call_method0("done")?.is_truthy()? {
-            return Ok(());
-        }
-        match error {
-            None => waiter.call_method1("set_result", (py.None(),)),
-            Some(error) => waiter.call_method1("set_exception", (error.into_value(py),)),
-        }
-        .map(drop)
     }
 }

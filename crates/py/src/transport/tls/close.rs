@@ -67,7 +67,7 @@ impl Tls<'_> {
         self.send_output(py, &pump)?;
         if let Some((owner, stream)) = self.below(py) {
             // Once: the connection is about to be aborted.
-            let _ = owner.engine().await_empty(stream);
+            let _ = owner.engine().flush_now(stream);
         }
         Ok(())
     }
