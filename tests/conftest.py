@@ -10,12 +10,14 @@ import contextlib
 import faulthandler
 import gc
 import importlib
+import os
 import signal
 import socket
 import sys
+import tempfile
 
 import pytest
-from support import FULL, ErrorLog, HangGuard, Recorder, open_fds, spin
+from support import FULL, Datagrams, ErrorLog, HangGuard, Recorder, open_fds, spin
 
 KINDS = ("asyncio", "oxloop")
 GUARD_SECONDS = 300 if FULL else 30
@@ -186,6 +188,54 @@ def listener(cleanup):
     sock.setblocking(False)
     cleanup.append(sock)
     return sock
+
+
+@pytest.fixture
+def endpoint(loop, run):
+    """Make a datagram endpoint that is closed after the test: `transport, protocol`."""
+    made = []
+
+    def endpoint(factory=Datagrams, **options):
+        if not options:
+            options = {"local_addr": ("127.0.0.1", 0)}
+        transport, protocol = run(loop.create_datagram_endpoint(factory, **options))
+        made.append(transport)
+        return transport, protocol
+
+    yield endpoint
+    for transport in made:
+        with contextlib.suppress(AttributeError):  # asyncio's after a flushed close
+            transport.abort()
+    spin(loop)
+
+
+@pytest.fixture
+def plain(cleanup):
+    """A plain UDP socket on loopback."""
+    sock = socket.socket(type=socket.SOCK_DGRAM)
+    sock.bind(("127.0.0.1", 0))
+    sock.settimeout(20)
+    cleanup.append(sock)
+    return sock
+
+
+@pytest.fixture
+def folder():
+    """A folder with a path short enough for a socket address."""
+    with tempfile.TemporaryDirectory(prefix="oxloop-") as name:
+        yield name
+
+
+@pytest.fixture
+def unix_pair(folder):
+    """A Unix datagram socket, connected, and its peer that reads only when asked."""
+    ours, peer = (socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(2))
+    for sock, name in ((ours, "ours"), (peer, "peer")):
+        sock.bind(os.path.join(folder, name))
+        sock.setblocking(False)
+    ours.connect(peer.getsockname())
+    with peer:
+        yield ours, peer
 
 
 @pytest.fixture

@@ -133,6 +133,46 @@ class Recorder(asyncio.Protocol):
         return eventually(lambda: name in self.calls)
 
 
+class Datagrams(asyncio.DatagramProtocol):
+    """Writes down what happens; hooks run inside the callback of that name."""
+
+    def __init__(self, **hooks):
+        self.hooks = hooks
+        self.calls = []
+        self.received = []
+        self.errors = []
+
+    def note(self, name, *args):
+        self.calls.append(name)
+        if name in self.hooks:
+            self.hooks[name](*args)
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self.note("connection_made", transport)
+
+    def datagram_received(self, data, address):
+        self.received.append((data, address))
+        self.note("datagram_received", data, address)
+
+    def error_received(self, exc):
+        self.errors.append(exc)
+        self.note("error_received", exc)
+
+    def pause_writing(self):
+        self.note("pause_writing")
+
+    def resume_writing(self):
+        self.note("resume_writing")
+
+    def connection_lost(self, exc):
+        self.lost_with = exc
+        self.note("connection_lost", exc)
+
+    def until_called(self, name, count=1):
+        return eventually(lambda: self.calls.count(name) >= count)
+
+
 def hooked(**hooks):
     """A protocol factory whose callbacks also do something."""
     return lambda: Recorder(**hooks)

@@ -1,82 +1,11 @@
 """Datagram transports: UDP and Unix, errors, flow control, wrong arguments."""
 
 import asyncio
-import contextlib
 import os
 import socket
-import tempfile
 
 import pytest
-from support import Boom, eventually, raising, since, spin
-
-
-class Datagrams(asyncio.DatagramProtocol):
-    """Writes down what happens; hooks run inside the callback of that name."""
-
-    def __init__(self, **hooks):
-        self.hooks = hooks
-        self.calls = []
-        self.received = []
-        self.errors = []
-
-    def note(self, name, *args):
-        self.calls.append(name)
-        if name in self.hooks:
-            self.hooks[name](*args)
-
-    def connection_made(self, transport):
-        self.transport = transport
-        self.note("connection_made", transport)
-
-    def datagram_received(self, data, address):
-        self.received.append((data, address))
-        self.note("datagram_received", data, address)
-
-    def error_received(self, exc):
-        self.errors.append(exc)
-        self.note("error_received", exc)
-
-    def pause_writing(self):
-        self.note("pause_writing")
-
-    def resume_writing(self):
-        self.note("resume_writing")
-
-    def connection_lost(self, exc):
-        self.lost_with = exc
-        self.note("connection_lost", exc)
-
-    def until_called(self, name, count=1):
-        return eventually(lambda: self.calls.count(name) >= count)
-
-
-@pytest.fixture
-def endpoint(loop, run):
-    """Make a datagram endpoint that is closed after the test: `transport, protocol`."""
-    made = []
-
-    def endpoint(factory=Datagrams, **options):
-        if not options:
-            options = {"local_addr": ("127.0.0.1", 0)}
-        transport, protocol = run(loop.create_datagram_endpoint(factory, **options))
-        made.append(transport)
-        return transport, protocol
-
-    yield endpoint
-    for transport in made:
-        with contextlib.suppress(AttributeError):  # asyncio's after a flushed close
-            transport.abort()
-    spin(loop)
-
-
-@pytest.fixture
-def plain(cleanup):
-    """A plain UDP socket on loopback."""
-    sock = socket.socket(type=socket.SOCK_DGRAM)
-    sock.bind(("127.0.0.1", 0))
-    sock.settimeout(20)
-    cleanup.append(sock)
-    return sock
+from support import Boom, Datagrams, raising, since, spin
 
 
 def name_of(transport):
@@ -212,25 +141,6 @@ def test_close_inside_datagram_received(loop, endpoint, plain, run):
 
 
 # ── flow control ─────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.fixture
-def folder():
-    """A folder with a path short enough for a socket address."""
-    with tempfile.TemporaryDirectory(prefix="oxloop-") as name:
-        yield name
-
-
-@pytest.fixture
-def unix_pair(folder):
-    """A Unix datagram socket, connected, and its peer that reads only when asked."""
-    ours, peer = (socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(2))
-    for sock, name in ((ours, "ours"), (peer, "peer")):
-        sock.bind(os.path.join(folder, name))
-        sock.setblocking(False)
-    ours.connect(peer.getsockname())
-    with peer:
-        yield ours, peer
 
 
 def test_flow_control_and_flushing(loop, endpoint, unix_pair, run):
