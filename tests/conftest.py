@@ -47,6 +47,9 @@ def is_wanted(item, only):
     kind = kind_of(item)
     if kind == "asyncio" and item.get_closest_marker("oxloop_only"):
         return False
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    if kind == "asyncio" and params.get("tls_session") == "object":
+        return False
     return only is None or kind in (None, only)
 
 
@@ -94,6 +97,13 @@ def loop_factory(loop_module):
 def loop_class(loop_module):
     """The class a program subclasses to extend the loop."""
     return getattr(loop_module, "SelectorEventLoop", None) or loop_module.EventLoop
+
+
+@pytest.fixture(params=("preferred", "object"))
+def tls_session(request, loop_kind, monkeypatch):
+    """Run a test with both sessions that oxloop has for TLS; see OXLOOP_TLS. asyncio has one."""
+    if loop_kind == "oxloop" and request.param == "object":
+        monkeypatch.setattr("oxloop._hooks.TLS_SESSION", "object")
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,8 @@ import pytest
 from support import Boom, Recorder, eventually, hooked, raising, spin
 from tls_support import client_context, server_context, start_peer
 
+pytestmark = pytest.mark.usefixtures("tls_session")
+
 MIB = 1 << 20
 
 
@@ -206,6 +208,24 @@ def test_extra_info(tls_pair):
     assert info("nothing", 5) == 5
     assert not server.transport.get_extra_info("peercert")
     assert server.transport.get_extra_info("ssl_object").server_side
+
+
+@pytest.mark.oxloop_only
+def test_the_switch_for_the_session(tls_pair, monkeypatch):
+    assert tls_pair()[0].transport._session in ("direct", "object")
+    monkeypatch.setattr("oxloop._hooks.TLS_SESSION", "object")
+    assert tls_pair()[0].transport._session == "object"
+
+
+@pytest.mark.oxloop_only
+def test_a_session_that_cannot_go_where_it_is_told_to(tls_pair, monkeypatch):
+    class Own(ssl.SSLObject):
+        pass
+
+    monkeypatch.setattr("oxloop._hooks.TLS_SESSION", "direct")
+    monkeypatch.setattr(ssl.SSLContext, "sslobject_class", Own)
+    with pytest.raises(RuntimeError, match="OXLOOP_TLS=direct"):
+        tls_pair()
 
 
 def test_set_protocol(tls_pair, run):

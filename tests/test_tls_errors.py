@@ -1,6 +1,7 @@
 """TLS that fails: certificates, timeouts, strangers, truncation. Also start_tls."""
 
 import asyncio
+import re
 import socket
 import ssl
 import threading
@@ -8,6 +9,8 @@ import threading
 import pytest
 from support import Recorder, eventually, hooked, spin
 from tls_support import client_context, server_context, start_peer
+
+pytestmark = pytest.mark.usefixtures("tls_session")
 
 
 @pytest.fixture
@@ -152,6 +155,131 @@ def test_a_truncated_stream_is_an_error(loop, run):
     peer.join()
     assert protocol.data == b"half of it"
     assert isinstance(protocol.lost_with, ssl.SSLError)
+
+
+@pytest.mark.oxloop_only
+def test_a_truncated_stream_is_read_to_its_end_and_reported(loop, run):
+    def talk(tls):
+        tls.sendall(b"half of it")
+        tls.shutdown(socket.SHUT_RDWR)
+
+    peer, ours = start_peer(talk)
+
+    async def main():
+        reader, writer = await asyncio.open_connection(
+            sock=ours, ssl=client_context(), server_hostname="localhost"
+        )
+        assert await reader.read() == b"half of it"
+        writer.close()
+        with pytest.raises(ssl.SSLEOFError) as caught:
+            await writer.wait_closed()
+        assert isinstance(caught.value, ConnectionResetError)
+
+    run(main())
+    peer.join()
+
+
+def cut_after(loop, run, context, answer=b""):
+    """A connection that its peer cuts; `answer` is written after the peer's data came."""
+    heard = threading.Event()
+
+    def talk(tls):
+        tls.sendall(b"something")
+        if answer:
+            tls.recv(len(answer))
+        heard.set()
+        tls.shutdown(socket.SHUT_RDWR)
+
+    peer, ours = start_peer(talk)
+    transport, protocol = run(
+        loop.create_connection(Recorder, sock=ours, ssl=context, server_hostname="localhost")
+    )
+    run(protocol.until_data(9))
+    if answer:
+        transport.write(answer)
+    run(protocol.lost)
+    peer.join()
+    return protocol
+
+
+def test_nothing_is_cut_if_we_had_the_last_word(loop, run):
+    protocol = cut_after(loop, run, client_context(), b"answer")
+    assert protocol.lost_with is None
+
+
+def test_a_context_may_forgive_the_missing_goodbye(loop, run):
+    context = client_context()
+    context.options |= ssl.OP_IGNORE_UNEXPECTED_EOF
+    protocol = cut_after(loop, run, context)
+    assert protocol.lost_with is None
+    assert protocol.calls[-2:] == ["eof_received", "connection_lost"]
+
+
+@pytest.mark.asyncio_wrong("APPLICATION_DATA_AFTER_CLOSE_NOTIFY", strict=False)
+def test_data_in_flight_is_no_error_when_we_close(loop, run):
+    def talk(tls):
+        tls.recv(2)
+        tls.sendall(bytes(100_000))
+        tls.unwrap()
+
+    peer, ours = start_peer(talk)
+    transport, protocol = run(
+        loop.create_connection(
+            Recorder, sock=ours, ssl=client_context(), server_hostname="localhost"
+        )
+    )
+    transport.write(b"go")
+    transport.close()
+    run(protocol.lost)
+    peer.join()
+    assert (protocol.lost_with, peer.error) == (None, None)
+
+
+def test_close_while_reading_is_paused_sends_everything(loop, run):
+    received = bytearray()
+
+    def talk(tls):
+        while data := tls.recv(65536):
+            received.extend(data)
+        tls.unwrap()
+
+    peer, ours = start_peer(talk)
+    transport, protocol = run(
+        loop.create_connection(
+            Recorder, sock=ours, ssl=client_context(), server_hostname="localhost"
+        )
+    )
+    transport.pause_reading()
+    transport.write(bytes(3_000_000))
+    transport.close()
+    run(protocol.lost)
+    peer.join()
+    assert len(received) == 3_000_000
+
+
+@pytest.mark.asyncio_wrong("data that came with it is dropped", strict=False)
+def test_a_corrupted_record(loop, run):
+    def talk(tls):
+        tls.sendall(b"fine")
+        plain = tls.detach()
+        with socket.socket(fileno=plain) as sock:
+            sock.sendall(b"\x17\x03\x03\x00\x20" + bytes(32))
+            sock.settimeout(20)
+            while sock.recv(4096):
+                pass
+
+    peer, ours = start_peer(talk)
+    _, protocol = run(
+        loop.create_connection(
+            Recorder, sock=ours, ssl=client_context(), server_hostname="localhost"
+        )
+    )
+    run(protocol.lost)
+    peer.join()
+    assert protocol.data == b"fine"
+    assert isinstance(protocol.lost_with, ssl.SSLError)
+    assert re.fullmatch(r"\[SSL: [A-Z_]+\] .+ \(_ssl\.c:\d+\)", str(protocol.lost_with))
+    assert protocol.lost_with.library == "SSL" and protocol.lost_with.reason
 
 
 def test_a_regular_end_is_no_error(loop, run):

@@ -709,6 +709,39 @@ def tls_session(sslcontext, server_side, server_hostname, handshake_timeout, shu
     return sslcontext, session, incoming, outgoing, handshake_timeout, shutdown_timeout
 
 
+#: Which way TLS sessions go: "object" (through ``ssl.SSLObject``), "direct" (to OpenSSL, an error
+#: if that cannot be), or empty: directly where that can be.
+TLS_SESSION = os.environ.get("OXLOOP_TLS", "")
+
+
+def tls_library():
+    """The file that has brought OpenSSL into the process, and the type of its C objects."""
+    import _ssl
+
+    return getattr(_ssl, "__file__", None), _ssl._SSLSocket
+
+
+def may_go_direct(session):
+    """Whether nothing of an SSLObject is missed if OpenSSL is called without it.
+
+    What a message callback raises is kept by ``_ssl``, for the end of its own call.
+    """
+    return (
+        TLS_SESSION != "object"
+        and type(session) is SSLObject
+        and getattr(session.context, "_msg_callback", None) is None
+    )
+
+
+def check_tls_not_forced():
+    if TLS_SESSION == "direct":
+        raise RuntimeError("OXLOOP_TLS=direct: this session cannot go to OpenSSL directly")
+
+
+def tls_unknown_error():
+    return ssl.SSLError(ssl.SSL_ERROR_SSL, "A failure occurred in the SSL library")
+
+
 def tls_info(sslcontext, session):
     """The extra information of a TLS connection; *session* is None during the handshake."""
     info = {"sslcontext": sslcontext}

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod datagram;
 pub mod fd;
 pub mod file;
+pub mod library;
 mod name;
 pub mod poller;
 pub mod process;

@@ -136,6 +136,13 @@ impl Tls<'_> {
         Ok(this.tail.server_side.get())
     }
 
+    /// Which session it has: "object" or "direct".
+    pub(super) fn get_session(py: Python<'_>, this: Tls<'_>) -> PyResult<Option<Ref>> {
+        Ok(this
+            .pump()
+            .map(|pump| pyo3::types::PyString::new(py, pump.session().name()).into_any().into()))
+    }
+
     /// A view of this connection that has asyncio's names.
     pub(crate) fn get_ssl_protocol<'py>(
         py: Python<'py>,

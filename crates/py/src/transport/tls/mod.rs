@@ -14,10 +14,12 @@
 
 mod buffer;
 mod close;
+mod direct;
 mod drive;
 mod info;
 mod object;
 mod open;
+mod openssl;
 mod session;
 mod tail;
 mod types;

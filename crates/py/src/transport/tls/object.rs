@@ -24,7 +24,7 @@ pub(crate) struct ObjectSession {
 }
 
 /// How a call ended that raised nothing worth telling.
-enum Outcome {
+pub(super) enum Outcome {
     Value(Ref),
     /// `SSLWantReadError` and its kin.
     Blocked,
@@ -162,18 +162,28 @@ impl ObjectSession {
     }
 
     fn attempt(&self, py: Python<'_>, name: &Ref, arguments: &[&Ref]) -> Result<Outcome, Ref> {
-        let error = match raw_call(py, &self.object, name, arguments) {
-            Ok(value) => return Ok(Outcome::Value(value)),
-            Err(error) => error,
-        };
-        if error.matches(py, hooks().tls_again.bind(py)).unwrap_or(false) {
-            return Ok(Outcome::Blocked);
-        }
-        if error.matches(py, hooks().tls_ended.bind(py)).unwrap_or(false) {
-            return Ok(Outcome::Ended);
-        }
-        Err(value_of(py, error))
+        attempt(py, &self.object, name, arguments)
     }
+}
+
+/// Calls a method of an SSL object.
+pub(super) fn attempt(
+    py: Python<'_>,
+    object: &Ref,
+    name: &Ref,
+    arguments: &[&Ref],
+) -> Result<Outcome, Ref> {
+    let error = match raw_call(py, object, name, arguments) {
+        Ok(value) => return Ok(Outcome::Value(value)),
+        Err(error) => error,
+    };
+    if error.matches(py, hooks().tls_again.bind(py)).unwrap_or(false) {
+        return Ok(Outcome::Blocked);
+    }
+    if error.matches(py, hooks().tls_ended.bind(py)).unwrap_or(false) {
+        return Ok(Outcome::Ended);
+    }
+    Err(value_of(py, error))
 }
 
 fn copy_into(bytes: &[u8], buffer: &mut [u8]) -> usize {

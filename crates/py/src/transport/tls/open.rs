@@ -7,7 +7,6 @@ use pyo3::exceptions::PyConnectionResetError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use super::object::ObjectSession;
 use super::tail::Tail;
 use super::types::{class, loop_slot};
 use super::{Session, Tls};
@@ -106,7 +105,7 @@ impl Tls<'_> {
         ))?;
         let made: [Bound<'_, PyAny>; 6] = made.extract()?;
         let [context, object, incoming, outgoing, handshake_timeout, shutdown_timeout] = made;
-        let session = Session::Object(ObjectSession::new(&object, &incoming, &outgoing)?);
+        let session = Session::new(&object, &incoming, &outgoing)?;
         // SAFETY: a new instance; its tail is written before anything looks at it.
         let transport = unsafe {
             let transport = Ref::from_owned(py, ffi::PyType_GenericAlloc(class().as_ptr(), 0))?;

@@ -6,7 +6,9 @@ use oxloop_engine::{Progress, Taken, TlsSession};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use super::direct::DirectSession;
 use super::object::ObjectSession;
+use crate::hooks::hooks;
 use crate::raw::Ref;
 
 /// A session; an error is an exception.
@@ -14,9 +16,34 @@ use crate::raw::Ref;
 pub(crate) enum Session {
     /// Over `ssl.SSLObject` and its `MemoryBIO`s.
     Object(ObjectSession),
+    /// Directly over the `SSL` of an `ssl.SSLObject`.
+    Direct(DirectSession),
 }
 
 impl Session {
+    /// The session of an SSLObject that waits for its peer, and of the BIOs that it was made with.
+    pub(super) fn new(
+        object: &Bound<'_, PyAny>,
+        incoming: &Bound<'_, PyAny>,
+        outgoing: &Bound<'_, PyAny>,
+    ) -> PyResult<Session> {
+        match DirectSession::new(object)? {
+            Some(session) => Ok(Session::Direct(session)),
+            None => {
+                hooks().get(object.py(), "check_tls_not_forced")?.call0()?;
+                ObjectSession::new(object, incoming, outgoing).map(Session::Object)
+            }
+        }
+    }
+
+    /// Its name in the environment's switch.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Session::Object(_) => "object",
+            Session::Direct(_) => "direct",
+        }
+    }
+
     /// Visits what the session refers to.
     ///
     /// # Safety
@@ -25,6 +52,8 @@ impl Session {
         match self {
             // SAFETY: by contract.
             Session::Object(session) => unsafe { session.traverse(visit, arg) },
+            // SAFETY: by contract.
+            Session::Direct(session) => unsafe { session.traverse(visit, arg) },
         }
     }
 }
@@ -33,6 +62,7 @@ macro_rules! forward {
     ($self:ident, $session:ident => $call:expr) => {
         match $self {
             Session::Object($session) => $call,
+            Session::Direct($session) => $call,
         }
     };
 }

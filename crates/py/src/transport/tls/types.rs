@@ -96,6 +96,7 @@ fn slots(tail: ffi::Py_ssize_t) -> Vec<ffi::PyType_Slot> {
         getset!(c"_ssl_protocol", This<'_>, Tls::get_ssl_protocol),
         getset!(c"_ssl_object", This<'_>, Tls::get_ssl_object),
         getset!(c"_sslcontext", This<'_>, Tls::get_ssl_context),
+        getset!(c"_session", This<'_>, Tls::get_session),
         getset!(c"_server_side", This<'_>, Tls::get_server_side),
     ];
     let member = |name: &'static std::ffi::CStr, offset: usize| ffi::PyMemberDef {
