@@ -13,6 +13,7 @@ import io
 import os
 import selectors
 import socket
+import struct
 import sys
 import threading
 import warnings
@@ -435,7 +436,21 @@ def transport_extra(sock, extra):
             info["peername"] = sock.getpeername()
         except OSError:
             info["peername"] = None
+    if isinstance(info["sockname"], (str, bytes)):
+        add_credentials(info, sock)
     return info
+
+
+_CREDENTIALS = struct.Struct("iII")
+
+
+def add_credentials(info, sock):
+    """Who is at the other end of a Unix socket, as the kernel knows: (pid, uid, gid)."""
+    try:
+        found = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        info["peercred"] = _CREDENTIALS.unpack(found)
+    except (OSError, AttributeError, struct.error):
+        pass  # no Unix socket after all, or one that is closed
 
 
 def socket_of_fd(fd):
@@ -634,10 +649,15 @@ class _Limits:
 
 
 def write_buffer_limits(high=None, low=None):
-    """``(low, high)`` with asyncio's defaults and its ValueError."""
+    """``(low, high)`` with asyncio's defaults and its ValueError, as sizes."""
     limits = _Limits()
     limits.set(high=high, low=low)
-    return limits._low_water, limits._high_water
+    return _sizes(limits._low_water, limits._high_water)
+
+
+def _sizes(low, high):
+    """Limits as numbers of bytes that memory could have."""
+    return int(min(low, sys.maxsize)), int(min(high, sys.maxsize))
 
 
 # -- TLS ------------------------------------------------------------------------------------
@@ -818,14 +838,14 @@ def tls_write_limits(high=None, low=None):
     high, low = sslproto.add_flowcontrol_defaults(
         high, low, constants.FLOW_CONTROL_HIGH_WATER_SSL_WRITE
     )
-    return low, high
+    return _sizes(low, high)
 
 
 def tls_read_limits(high=None, low=None):
     high, low = sslproto.add_flowcontrol_defaults(
         high, low, constants.FLOW_CONTROL_HIGH_WATER_SSL_READ
     )
-    return low, high
+    return _sizes(low, high)
 
 
 def report_tls_accept_error(loop, exc, transport, protocol):

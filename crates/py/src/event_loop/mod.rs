@@ -249,7 +249,7 @@ impl Loop {
         sock: Py<PyAny>,
         sslcontext: Option<Bound<'_, PyAny>>,
         server: Option<Py<PyAny>>,
-        backlog: usize,
+        backlog: isize,
         ssl_handshake_timeout: Option<Py<PyAny>>,
         ssl_shutdown_timeout: Option<Py<PyAny>>,
         context: Option<Py<PyAny>>,
@@ -271,7 +271,7 @@ impl Loop {
             ssl_shutdown_timeout,
             context,
         };
-        accept::start(slf, serving, backlog)
+        accept::start(slf, serving, usize::try_from(backlog).unwrap_or(0))
     }
 
     fn _resume_accepting(&self, py: Python<'_>, fd: i32) -> PyResult<()> {

@@ -17,13 +17,16 @@ use crate::raw::{Arguments, Raised, Ref, copy_context, method, slot};
 
 pub(super) fn methods() -> Vec<(ffi::PyMethodDef, Option<&'static CStr>)> {
     vec![
-        (method!(fast c"call_soon", LoopRef<'_>, call_soon), Some(CALL_SOON)),
+        (method!(fast c"call_soon"("callback"), LoopRef<'_>, call_soon), Some(CALL_SOON)),
         (
-            method!(fast c"call_soon_threadsafe", LoopRef<'_>, call_soon_threadsafe),
+            method!(fast c"call_soon_threadsafe"("callback"), LoopRef<'_>, call_soon_threadsafe),
             Some(THREADSAFE),
         ),
-        (method!(fast c"call_later", LoopRef<'_>, call_later), Some(CALL_LATER)),
-        (method!(fast c"call_at", LoopRef<'_>, call_at), Some(CALL_AT)),
+        (
+            method!(fast c"call_later"("delay", "callback"), LoopRef<'_>, call_later),
+            Some(CALL_LATER),
+        ),
+        (method!(fast c"call_at"("when", "callback"), LoopRef<'_>, call_at), Some(CALL_AT)),
         (method!(one c"_add_callback", LoopRef<'_>, add_callback), None),
         (method!(one c"_add_callback_signalsafe", LoopRef<'_>, add_callback_signalsafe), None),
         (method!(one c"_timer_handle_cancelled", LoopRef<'_>, timer_handle_cancelled), None),
@@ -48,13 +51,10 @@ fn call_soon(
     arguments: Arguments<'_>,
 ) -> Result<Option<Ref>, Raised> {
     let (&callback, rest) = split(&arguments, "call_soon", 1)?;
-    this.native.check_closed()?;
-    let context = given_context(py, &arguments, "call_soon")?;
-    if this.native.debug.get() {
-        check_thread(py, this)?;
-        check_callback(py, this, callback, "call_soon")?;
-    } else if let Some(context) = &context
+    let context = check_call(py, this, &arguments, "call_soon", callback)?;
+    if let Some(context) = &context
         && this.native.own_call_soon.get()
+        && !this.native.debug.get()
         && let Some(step) = task_step(py, callback, rest, context)
     {
         push(this, Job(step.into_object(py)?))?;
@@ -71,11 +71,12 @@ fn call_soon_threadsafe(
     arguments: Arguments<'_>,
 ) -> Result<Ref, Raised> {
     let (&callback, rest) = split(&arguments, "call_soon_threadsafe", 1)?;
+    let context = context_keyword(py, &arguments, "call_soon_threadsafe")?;
     this.native.check_closed()?;
     if this.native.debug.get() {
         check_callback(py, this, callback, "call_soon_threadsafe")?;
     }
-    let context = given_context(py, &arguments, "call_soon_threadsafe")?;
+    let context = checked_context(py, context)?;
     let handle = handle(py, this, callback, rest, context, HandleKind::ThreadSafe)?;
     let job = Job(handle.clone_ref(py));
     // The owner, or anyone while nobody runs the loop, may use the front door: the order of
@@ -108,7 +109,8 @@ fn call_later(py: Python<'_>, this: LoopRef<'_>, arguments: Arguments<'_>) -> Re
         let when = PyFloat::new(py, when).into_any();
         return Ok(call_overridden_call_at(py, this, &arguments, when)?);
     }
-    schedule(py, this, &arguments, "call_later", (when, When::Float(when)), callback, rest)
+    let context = check_call(py, this, &arguments, "call_later", callback)?;
+    schedule(py, this, (when, When::Float(when)), callback, rest, context)
 }
 
 /// An int as seconds. Extracting a float from it would make a float object first.
@@ -146,31 +148,43 @@ fn call_at(py: Python<'_>, this: LoopRef<'_>, arguments: Arguments<'_>) -> Resul
     if when.is_none() {
         return Err(PyTypeError::new_err("when cannot be None").into());
     }
+    let context = check_call(py, this, &arguments, "call_at", callback)?;
     let seconds = when.extract::<f64>()?;
     let when = match when.cast_exact::<PyFloat>() {
         Ok(_) => When::Float(seconds),
         Err(_) => When::Object(when.into()),
     };
-    schedule(py, this, &arguments, "call_at", (seconds, when), callback, rest)
+    schedule(py, this, (seconds, when), callback, rest, context)
+}
+
+/// What asyncio checks before it looks at the time, in its order; returns the context.
+#[inline]
+fn check_call(
+    py: Python<'_>,
+    this: LoopRef<'_>,
+    arguments: &Arguments<'_>,
+    method: &str,
+    callback: *mut ffi::PyObject,
+) -> PyResult<Option<Ref>> {
+    let context = context_keyword(py, arguments, method)?;
+    this.native.check_closed()?;
+    if this.native.debug.get() {
+        check_thread(py, this)?;
+        check_callback(py, this, callback, method)?;
+    }
+    checked_context(py, context)
 }
 
 fn schedule(
     py: Python<'_>,
     this: LoopRef<'_>,
-    arguments: &Arguments<'_>,
-    method: &str,
     (seconds, when): (f64, When),
     callback: *mut ffi::PyObject,
     rest: &[*mut ffi::PyObject],
+    context: Option<Ref>,
 ) -> Result<Ref, Raised> {
-    this.native.check_closed()?;
     let deadline = Moment::from_seconds(seconds)
         .map_err(|_| PyValueError::new_err("Invalid deadline: NaN (not a number)"))?;
-    if this.native.debug.get() {
-        check_thread(py, this)?;
-        check_callback(py, this, callback, method)?;
-    }
-    let context = given_context(py, arguments, method)?;
     let timer = handle(py, this, callback, rest, context, HandleKind::Timer(when))?;
     let job = Job(timer.clone_ref(py));
     let key = this.native.engine().call_at(deadline, job);
@@ -306,11 +320,26 @@ pub(super) fn given_context(
     arguments: &Arguments<'_>,
     method: &str,
 ) -> PyResult<Option<Ref>> {
+    checked_context(py, context_keyword(py, arguments, method)?)
+}
+
+/// The value of the `context` keyword as it was given; a TypeError if there are others.
+#[inline]
+fn context_keyword(
+    py: Python<'_>,
+    arguments: &Arguments<'_>,
+    method: &str,
+) -> PyResult<Option<*mut ffi::PyObject>> {
     if arguments.has_no_keywords() {
         return Ok(None);
     }
     let name = hooks().names.context.bind(py).cast::<PyString>()?;
-    let Some(context) = arguments.only_keyword(py, method, name)? else { return Ok(None) };
+    arguments.only_keyword(py, method, name)
+}
+
+#[inline]
+fn checked_context(py: Python<'_>, context: Option<*mut ffi::PyObject>) -> PyResult<Option<Ref>> {
+    let Some(context) = context else { return Ok(None) };
     // SAFETY: borrowed for the call.
     let context = unsafe { Borrowed::from_ptr(py, context) };
     check_context(&context)?;

@@ -5,11 +5,12 @@ use std::ffi::CStr;
 
 use oxloop_engine::{Direction, Fd, Key, Owner};
 use pyo3::Borrowed;
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::PyInt;
 
-use super::schedule::{check_thread, given_context, handle};
+use super::schedule::{given_context, handle};
 use super::{Loop, LoopRef};
 use crate::errors::os_error;
 use crate::handle::{HandleKind, HandleRef};
@@ -19,10 +20,10 @@ use crate::raw::{Arguments, Ref, method};
 
 pub(super) fn methods() -> Vec<(ffi::PyMethodDef, Option<&'static CStr>)> {
     vec![
-        (method!(fast c"add_reader", LoopRef<'_>, add_reader), Some(ADD_READER)),
-        (method!(fast c"add_writer", LoopRef<'_>, add_writer), Some(ADD_WRITER)),
-        (method!(one c"remove_reader", LoopRef<'_>, remove_reader), Some(REMOVE_READER)),
-        (method!(one c"remove_writer", LoopRef<'_>, remove_writer), Some(REMOVE_WRITER)),
+        (method!(fast c"add_reader"("fd", "callback"), LoopRef<'_>, add_reader), Some(ADD_READER)),
+        (method!(fast c"add_writer"("fd", "callback"), LoopRef<'_>, add_writer), Some(ADD_WRITER)),
+        (method!(one c"remove_reader"("fd"), LoopRef<'_>, remove_reader), Some(REMOVE_READER)),
+        (method!(one c"remove_writer"("fd"), LoopRef<'_>, remove_writer), Some(REMOVE_WRITER)),
         (method!(fast c"_add_reader", LoopRef<'_>, hook_add_reader), None),
         (method!(fast c"_add_writer", LoopRef<'_>, hook_add_writer), None),
         (method!(one c"_remove_reader", LoopRef<'_>, hook_remove_reader), None),
@@ -60,15 +61,11 @@ fn hook_add_writer(py: Python<'_>, this: LoopRef<'_>, arguments: Arguments<'_>) 
 }
 
 fn remove_reader(py: Python<'_>, this: LoopRef<'_>, fd: Borrowed<'_, '_, PyAny>) -> PyResult<bool> {
-    ensure_fd_no_transport(py, this, fd)?;
-    descriptor(py, fd)?;
-    remove(py, this, fd, Direction::Read)
+    remove_public(py, this, fd, Direction::Read)
 }
 
 fn remove_writer(py: Python<'_>, this: LoopRef<'_>, fd: Borrowed<'_, '_, PyAny>) -> PyResult<bool> {
-    ensure_fd_no_transport(py, this, fd)?;
-    descriptor(py, fd)?;
-    remove(py, this, fd, Direction::Write)
+    remove_public(py, this, fd, Direction::Write)
 }
 
 fn hook_remove_reader(
@@ -97,10 +94,23 @@ fn add_public(
     let Some(&fd) = arguments.positional.first() else { return Err(missing(method)) };
     // SAFETY: borrowed for the call.
     ensure_fd_no_transport(py, this, unsafe { Borrowed::from_ptr(py, fd) })?;
-    if this.native.debug.get() {
-        check_thread(py, this)?;
-    }
     add(py, this, arguments, direction, method).map(drop)
+}
+
+fn remove_public(
+    py: Python<'_>,
+    this: LoopRef<'_>,
+    fd: Borrowed<'_, '_, PyAny>,
+    direction: Direction,
+) -> PyResult<bool> {
+    ensure_fd_no_transport(py, this, fd)?;
+    if !this.native.is_closed()
+        && let Err(error) = descriptor(py, fd)
+        && !error.is_instance_of::<PyOverflowError>(py)
+    {
+        return Err(error);
+    }
+    remove(py, this, fd, direction)
 }
 
 fn add(
@@ -113,10 +123,10 @@ fn add(
     let Some((&[fd, callback], rest)) = arguments.positional.split_first_chunk::<2>() else {
         return Err(missing(method));
     };
+    let context = given_context(py, arguments, method)?;
     this.native.check_closed()?;
     // SAFETY: borrowed for the call.
     let fd = descriptor(py, unsafe { Borrowed::from_ptr(py, fd) })?;
-    let context = given_context(py, arguments, method)?;
     let handle = handle(py, this, callback, rest, context, HandleKind::Soon)?;
     let job = Job(handle.clone_ref(py));
     // As in asyncio, whoever watches a serving socket takes it over.
@@ -188,6 +198,8 @@ fn ensure_fd_no_transport(
 ) -> PyResult<()> {
     let fd = match given.extract::<i32>() {
         Ok(fd) => Fd::new(fd),
+        // No descriptor has such a number.
+        Err(_) if given.is_instance_of::<PyInt>() => None,
         Err(_) => Fd::new(hooks().get(py, "fileno_of")?.call1((given,))?.extract()?),
     };
     let Some(fd) = fd else { return Ok(()) };

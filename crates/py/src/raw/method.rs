@@ -48,8 +48,8 @@ impl<T> Output for Bound<'_, T> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Arguments<'a> {
     pub(crate) positional: &'a [*mut ffi::PyObject],
-    keywords: *mut ffi::PyObject,
-    values: *const *mut ffi::PyObject,
+    pub(super) keywords: *mut ffi::PyObject,
+    pub(super) values: *const *mut ffi::PyObject,
 }
 
 impl<'a> Arguments<'a> {
@@ -220,6 +220,8 @@ fn quoted(value: &Bound<'_, PyAny>) -> String {
 ///
 /// `method!(noargs c"close", This, close)`: `fn close(py, This) -> PyResult<impl Output>`;
 /// `method!(one …)`: with a borrowed `*mut PyObject`; `method!(fast …)`: with [`Arguments`].
+/// `c"write"("data")` names the parameters that may come by position or by name, as all may in
+/// Python; what is for asyncio alone has none.
 /// `This` is a type with `unsafe fn from_self(*mut PyObject) -> This`.
 macro_rules! method {
     (noargs $name:literal, $this:ty, $function:path) => {{
@@ -260,6 +262,26 @@ macro_rules! method {
             ml_doc: std::ptr::null(),
         }
     }};
+    (one $name:literal($parameter:literal), $this:ty, $function:path) => {{
+        unsafe extern "C" fn call(
+            slf: *mut pyo3::ffi::PyObject,
+            values: *const *mut pyo3::ffi::PyObject,
+            count: pyo3::ffi::Py_ssize_t,
+            keywords: *mut pyo3::ffi::PyObject,
+        ) -> *mut pyo3::ffi::PyObject {
+            $crate::raw::entry(|py| {
+                // SAFETY: the descriptor has checked the type of `self`.
+                let this = unsafe { <$this>::from_self(slf) };
+                // SAFETY: the flags below ask for exactly these arguments.
+                let arguments = unsafe { $crate::raw::Arguments::new(values, count, keywords) };
+                let argument = arguments.only(py, $parameter)?;
+                // SAFETY: the caller holds the argument for the call.
+                let argument = unsafe { pyo3::Borrowed::from_ptr(py, argument) };
+                $function(py, this, argument).map(|value| $crate::raw::Output::into_raw(value, py))
+            })
+        }
+        $crate::raw::method!(@fast $name, call)
+    }};
     (fast $name:literal, $this:ty, $function:path) => {{
         unsafe extern "C" fn call(
             slf: *mut pyo3::ffi::PyObject,
@@ -275,13 +297,40 @@ macro_rules! method {
                 $function(py, this, arguments).map(|value| $crate::raw::Output::into_raw(value, py))
             })
         }
+        $crate::raw::method!(@fast $name, call)
+    }};
+    (fast $name:literal($($parameter:literal),+), $this:ty, $function:path) => {{
+        unsafe extern "C" fn call(
+            slf: *mut pyo3::ffi::PyObject,
+            values: *const *mut pyo3::ffi::PyObject,
+            count: pyo3::ffi::Py_ssize_t,
+            keywords: *mut pyo3::ffi::PyObject,
+        ) -> *mut pyo3::ffi::PyObject {
+            $crate::raw::entry(|py| {
+                const PARAMETERS: &[&str] = &[$($parameter),+];
+                // SAFETY: the descriptor has checked the type of `self`.
+                let this = unsafe { <$this>::from_self(slf) };
+                // SAFETY: the flags below ask for exactly these arguments.
+                let arguments = unsafe { $crate::raw::Arguments::new(values, count, keywords) };
+                let called = if arguments.may_be_named(PARAMETERS.len()) {
+                    let ordered = arguments.in_order(py, PARAMETERS)?;
+                    $function(py, this, ordered.arguments())
+                } else {
+                    $function(py, this, arguments)
+                };
+                called.map(|value| $crate::raw::Output::into_raw(value, py))
+            })
+        }
+        $crate::raw::method!(@fast $name, call)
+    }};
+    (@fast $name:literal, $call:ident) => {
         pyo3::ffi::PyMethodDef {
             ml_name: $name.as_ptr(),
-            ml_meth: pyo3::ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: call },
+            ml_meth: pyo3::ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: $call },
             ml_flags: pyo3::ffi::METH_FASTCALL | pyo3::ffi::METH_KEYWORDS,
             ml_doc: std::ptr::null(),
         }
-    }};
+    };
 }
 pub(crate) use method;
 

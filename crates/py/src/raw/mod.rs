@@ -10,6 +10,7 @@ mod context;
 mod entry;
 mod global;
 mod method;
+mod named;
 mod raised;
 mod reference;
 

@@ -20,6 +20,8 @@ impl Transport<'_> {
         let closing = owner.engine().close(stream);
         match closing {
             Closing::Now => self.lose_later(py, None),
+            // Nobody is left to say when the connection is lost: the error of a closed loop.
+            Closing::Already if owner.is_closed() => self.lose_later(py, None),
             Closing::AfterFlush | Closing::Already => Ok(()),
             Closing::Failed(error) => {
                 self.fatal_error(py, os_error(py, &error), self.tail.kind.write_error())

@@ -134,8 +134,8 @@ fn set_constants(class: &Bound<'_, PyType>, constants: &Bound<'_, PyAny>) -> PyR
 fn stream_table() -> Table {
     type This<'a> = Transport<'a>;
     let methods = vec![
-        method!(one c"write", This<'_>, Transport::py_write),
-        method!(one c"writelines", This<'_>, Transport::py_writelines),
+        method!(one c"write"("data"), This<'_>, Transport::py_write),
+        method!(one c"writelines"("list_of_data"), This<'_>, Transport::py_writelines),
         method!(noargs c"write_eof", This<'_>, Transport::py_write_eof),
         method!(noargs c"can_write_eof", This<'_>, Transport::py_can_write_eof),
         method!(noargs c"close", This<'_>, Transport::py_close),
@@ -145,7 +145,7 @@ fn stream_table() -> Table {
         method!(noargs c"resume_reading", This<'_>, Transport::py_resume_reading),
         method!(noargs c"is_reading", This<'_>, Transport::py_is_reading),
         method!(noargs c"get_protocol", This<'_>, Transport::py_get_protocol),
-        method!(one c"set_protocol", This<'_>, Transport::py_set_protocol),
+        method!(one c"set_protocol"("protocol"), This<'_>, Transport::py_set_protocol),
         method!(noargs c"get_write_buffer_size", This<'_>, Transport::py_buffer_size),
         method!(noargs c"get_write_buffer_limits", This<'_>, Transport::py_limits),
         method!(fast c"set_write_buffer_limits", This<'_>, Transport::py_set_limits),
@@ -184,7 +184,7 @@ fn read_pipe_table() -> Table {
         method!(noargs c"resume_reading", This<'_>, Transport::py_resume_reading),
         method!(noargs c"is_reading", This<'_>, Transport::py_is_reading),
         method!(noargs c"get_protocol", This<'_>, Transport::py_get_protocol),
-        method!(one c"set_protocol", This<'_>, Transport::py_set_protocol),
+        method!(one c"set_protocol"("protocol"), This<'_>, Transport::py_set_protocol),
         method!(one c"_begin", This<'_>, Transport::py_begin),
         method!(one c"_close", This<'_>, Transport::py_force_close),
         method!(fast c"_fatal_error", This<'_>, Transport::py_fatal_error),
@@ -203,14 +203,14 @@ fn read_pipe_table() -> Table {
 fn write_pipe_table() -> Table {
     type This<'a> = Transport<'a>;
     let methods = vec![
-        method!(one c"write", This<'_>, Transport::py_write_pipe),
+        method!(one c"write"("data"), This<'_>, Transport::py_write_pipe),
         method!(noargs c"write_eof", This<'_>, Transport::py_close),
         method!(noargs c"can_write_eof", This<'_>, Transport::py_can_write_eof),
         method!(noargs c"close", This<'_>, Transport::py_close),
         method!(noargs c"abort", This<'_>, Transport::py_abort),
         method!(noargs c"is_closing", This<'_>, Transport::py_is_closing),
         method!(noargs c"get_protocol", This<'_>, Transport::py_get_protocol),
-        method!(one c"set_protocol", This<'_>, Transport::py_set_protocol),
+        method!(one c"set_protocol"("protocol"), This<'_>, Transport::py_set_protocol),
         method!(noargs c"get_write_buffer_size", This<'_>, Transport::py_buffer_size),
         method!(noargs c"get_write_buffer_limits", This<'_>, Transport::py_limits),
         method!(fast c"set_write_buffer_limits", This<'_>, Transport::py_set_limits),

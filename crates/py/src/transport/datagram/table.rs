@@ -15,7 +15,7 @@ pub(in super::super) fn datagram_table() -> Table {
         method!(noargs c"resume_reading", This<'_>, Transport::py_resume_reading),
         method!(noargs c"is_reading", This<'_>, Transport::py_is_reading),
         method!(noargs c"get_protocol", This<'_>, Transport::py_get_protocol),
-        method!(one c"set_protocol", This<'_>, Transport::py_set_protocol),
+        method!(one c"set_protocol"("protocol"), This<'_>, Transport::py_set_protocol),
         method!(noargs c"get_write_buffer_size", This<'_>, Transport::py_buffer_size),
         method!(noargs c"get_write_buffer_limits", This<'_>, Transport::py_limits),
         method!(fast c"set_write_buffer_limits", This<'_>, Transport::py_set_limits),

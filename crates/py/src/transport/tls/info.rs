@@ -19,21 +19,13 @@ impl Tls<'_> {
         this: Tls<'_>,
         arguments: Arguments<'_>,
     ) -> PyResult<Bound<'py, PyAny>> {
+        let (1..=2, true) = (arguments.positional.len(), arguments.has_no_keywords()) else {
+            return Err(PyTypeError::new_err("get_extra_info() takes a name and a default"));
+        };
         // SAFETY: borrowed for the call.
-        let given = |at: usize| unsafe {
-            let argument = arguments.positional.get(at);
-            argument.map(|&argument| Bound::from_borrowed_ptr(py, argument))
-        };
-        let keyword = |name: &str| match arguments.keywords(py)? {
-            Some(keywords) => keywords.get_item(name),
-            None => Ok(None),
-        };
-        let Some(name) = given(0).map_or_else(|| keyword("name"), |name| Ok(Some(name)))? else {
-            let text = "get_extra_info() missing 1 required positional argument: 'name'";
-            return Err(PyTypeError::new_err(text));
-        };
-        let default = given(1).map_or_else(|| keyword("default"), |value| Ok(Some(value)))?;
-        let default = default.unwrap_or_else(|| py.None().into_bound(py));
+        let given = |&argument: &_| unsafe { Bound::from_borrowed_ptr(py, argument) };
+        let name = given(&arguments.positional[0]);
+        let default = arguments.positional.get(1).map_or(py.None().into_bound(py), given);
         if let Some(value) = this.info(py)?.get_item(&name)? {
             return Ok(value);
         }

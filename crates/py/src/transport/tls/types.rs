@@ -61,8 +61,8 @@ pub(crate) fn type_object(py: Python<'_>) -> Bound<'_, pyo3::types::PyType> {
 fn slots(tail: ffi::Py_ssize_t) -> Vec<ffi::PyType_Slot> {
     type This<'a> = Tls<'a>;
     let methods = vec![
-        method!(one c"write", This<'_>, Tls::py_write),
-        method!(one c"writelines", This<'_>, Tls::py_writelines),
+        method!(one c"write"("data"), This<'_>, Tls::py_write),
+        method!(one c"writelines"("list_of_data"), This<'_>, Tls::py_writelines),
         method!(noargs c"write_eof", This<'_>, Tls::py_write_eof),
         method!(noargs c"can_write_eof", This<'_>, Tls::py_can_write_eof),
         method!(noargs c"close", This<'_>, Tls::py_close),
@@ -72,8 +72,8 @@ fn slots(tail: ffi::Py_ssize_t) -> Vec<ffi::PyType_Slot> {
         method!(noargs c"resume_reading", This<'_>, Tls::py_resume_reading),
         method!(noargs c"is_reading", This<'_>, Tls::py_is_reading),
         method!(noargs c"get_protocol", This<'_>, Tls::py_get_protocol),
-        method!(one c"set_protocol", This<'_>, Tls::py_set_protocol),
-        method!(fast c"get_extra_info", This<'_>, Tls::py_get_extra_info),
+        method!(one c"set_protocol"("protocol"), This<'_>, Tls::py_set_protocol),
+        method!(fast c"get_extra_info"("name", "default"), This<'_>, Tls::py_get_extra_info),
         method!(noargs c"get_write_buffer_size", This<'_>, Tls::py_buffer_size),
         method!(noargs c"get_write_buffer_limits", This<'_>, Tls::py_limits),
         method!(fast c"set_write_buffer_limits", This<'_>, Tls::py_set_limits),
