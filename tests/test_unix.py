@@ -98,6 +98,44 @@ def test_extra_info(loop, run, path):
     spin(loop)
 
 
+@pytest.mark.oxloop_only
+@pytest.mark.parametrize("after", ["open", "closed"])
+def test_credentials_of_the_peer(loop, run, path, after):
+    """An addition of oxloop's: get_extra_info("peercred")."""
+    expected = (os.getpid(), os.getuid(), os.getgid())
+    accepted = []
+
+    def keep():
+        accepted.append(Recorder())
+        return accepted[-1]
+
+    async def main():
+        server = await loop.create_unix_server(keep, path)
+        transport, protocol = await loop.create_unix_connection(Recorder, path)
+        await eventually(lambda: accepted and accepted[0].transport)
+        other = accepted[0].transport
+        assert other.get_extra_info("peercred") == expected
+        if after == "closed":
+            transport.close()
+            await protocol.lost
+            await accepted[0].lost
+        assert transport.get_extra_info("peercred") == expected
+        assert other.get_extra_info("peercred") == expected
+        transport.close()
+        server.close()
+        await server.wait_closed()
+
+    run(main())
+
+
+def test_only_unix_sockets_have_credentials(loop, run, listener):
+    transport, protocol = run(loop.create_connection(Recorder, *listener.getsockname()))
+    assert transport.get_extra_info("peercred") is None
+    assert transport.get_extra_info("peercred", 5) == 5
+    transport.abort()
+    run(protocol.lost)
+
+
 def test_over_tls(loop, run, path):
     async def main():
         async with serving(loop, path, ssl=server_context()):

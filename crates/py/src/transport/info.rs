@@ -4,6 +4,7 @@
 //! The dict behind `get_extra_info` is made when somebody asks: most connections of a server are
 //! never asked.
 
+use oxloop_engine::Address;
 use pyo3::Borrowed;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -40,13 +41,16 @@ impl Transport<'_> {
     fn make_extra<'py>(self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         self.remember_local();
         let extra = PyDict::new(py);
-        let address_of = |address: &Option<Box<oxloop_engine::Address>>| match address {
+        let address_of = |address: &Option<Box<Address>>| match address {
             Some(address) => address::to_python(py, address),
             None => Ok(py.None().into_bound(py)),
         };
         let local = self.tail.local.borrow().clone();
         let peer = self.tail.peer.borrow().clone();
         let sock = self.socket_object(py)?;
+        if !matches!(local.as_deref(), None | Some(Address::V4(_) | Address::V6(_))) {
+            hooks().get(py, "add_credentials")?.call1((&extra, &sock))?;
+        }
         extra.set_item("socket", hooks().get(py, "transport_socket")?.call1((sock,))?)?;
         extra.set_item("sockname", address_of(&local)?)?;
         extra.set_item("peername", address_of(&peer)?)?;
