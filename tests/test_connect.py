@@ -51,6 +51,46 @@ def test_happy_eyeballs(loop, run, listener, closed_port, options):
     spin(loop)
 
 
+def test_interleave_takes_turns_between_the_families(loop, run, monkeypatch):
+    four, six = ("127.0.0.1", 9), ("::1", 9, 0, 0)
+    tried = []
+
+    async def getaddrinfo(host, port, **options):
+        kinds = [(socket.AF_INET6, six)] * 3 + [(socket.AF_INET, four)] * 2
+        return [(family, socket.SOCK_STREAM, 6, "", address) for family, address in kinds]
+
+    async def sock_connect(sock, address):
+        tried.append(len(address))
+        raise OSError("on purpose")
+
+    loop.getaddrinfo, loop.sock_connect = getaddrinfo, sock_connect
+    for interleave, expected in ((1, [4, 2, 4, 2, 4]), (2, [4, 4, 2, 4, 2])):
+        with pytest.raises(OSError):
+            run(dial(loop, "x.invalid", 1, interleave=interleave))
+        assert tried == expected
+        tried.clear()
+
+
+def test_happy_eyeballs_does_not_wait_for_a_slow_address(loop, run, listener):
+    """The address that does not answer is given up when another does."""
+    connect, given_up = loop.sock_connect, []
+    resolving_to(loop, ("127.0.0.2", 9), listener.getsockname())
+
+    async def sock_connect(sock, address):
+        if address != listener.getsockname():
+            try:
+                await loop.create_future()
+            finally:
+                given_up.append(address)
+        await connect(sock, address)
+
+    loop.sock_connect = sock_connect
+    options = {"happy_eyeballs_delay": 0.01}
+    assert run(dial(loop, "x.invalid", 1, **options)) == listener.getsockname()
+    assert given_up == [("127.0.0.2", 9)]
+    spin(loop)
+
+
 def test_all_refused_names_every_error(loop, run, closed_port, cleanup):
     other = socket.socket()
     other.bind(("127.0.0.2", 0))

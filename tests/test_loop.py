@@ -7,7 +7,7 @@ import sys
 import weakref
 
 import pytest
-from support import Boom, raising, spin
+from support import Boom, raising, run_child, spin
 
 
 def test_is_a_real_asyncio_loop(loop):
@@ -415,3 +415,36 @@ def test_no_descriptor_of_the_loop_is_inherited(loop_factory):
     assert own
     assert not [fd for fd in own if get_inheritable(fd)]
     loop.close()
+
+
+def test_a_forked_child_is_not_in_the_loop(loop_kind):
+    """It has no running loop, and may make and run one of its own."""
+    done = run_child(
+        loop_kind,
+        """
+        import os, sys
+
+        async def child():
+            await asyncio.sleep(0.001)
+            return asyncio.get_running_loop()
+
+        async def main():
+            asyncio.get_running_loop().call_later(0.001, print, "the parent's timer")
+            pid = os.fork()
+            if pid == 0:
+                assert asyncio._get_running_loop() is None
+                loop = new_event_loop()
+                assert loop.run_until_complete(child()) is loop
+                loop.close()
+                print("child", flush=True)
+                os._exit(0)
+            assert os.waitpid(pid, 0)[1] == 0
+            await asyncio.sleep(0.01)
+            print("parent")
+
+        loop = new_event_loop()
+        loop.run_until_complete(main())
+        loop.close()
+        """,
+    )
+    assert done.stdout.split("\n")[:-1] == ["child", "the parent's timer", "parent"], done.stderr

@@ -1,14 +1,17 @@
 """Servers: binding, serving, closing, and what a raising protocol factory does."""
 
 import asyncio
+import contextlib
 import contextvars
 import errno
 import gc
 import socket
 import sys
+import weakref
 
 import pytest
-from support import FULL, Boom, Recorder, eventually, since, spin
+from support import FULL, Boom, Recorder, eventually, raising, since, spin
+from tls_support import server_context
 
 CONNECTIONS = 10_000 if FULL else 2_000
 
@@ -444,3 +447,65 @@ def test_each_connection_runs_in_a_copy_of_the_servers_context(loop, serve, run)
 def client_nonblocking(client):
     client.setblocking(False)
     return client
+
+
+# ── options of the version ───────────────────────────────────────────────────────────────────
+
+
+@since(3, 13)
+@pytest.mark.parametrize("wanted", [True, None])
+def test_keep_alive(serve, wanted):
+    sock = serve(keep_alive=wanted).sockets[0]
+    assert bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)) is bool(wanted)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12, 4), reason="one that is missing failed all of them")
+def test_an_address_that_is_not_there_is_skipped(serve, run):
+    server = serve(host=["192.0.2.1", "127.0.0.1"])
+    assert [sock.getsockname()[0] for sock in server.sockets] == ["127.0.0.1"]
+    run(echo_once(server))
+
+
+def test_no_address_is_there(loop, run):
+    with pytest.raises(OSError) as caught:
+        run(loop.create_server(Echo, "192.0.2.1", 0))
+    assert "192.0.2.1" in str(caught.value) or "could not bind" in str(caught.value)
+
+
+# ── a loop that cannot go on with a connection ───────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_raising_task_factory_never_harms_the_loop(loop, serve, run, errors, tls):
+    """asyncio makes a task for each connection that it accepts."""
+    server = serve(**({"ssl": server_context()} if tls else {}))
+    loop.set_task_factory(raising())
+    with dial(server) as client:
+        ended = []
+        loop.call_later(0.05, lambda: ended.append(loop.stop()))
+        loop.run_forever()
+        assert ended
+        client.setblocking(False)
+    loop.set_task_factory(None)
+    run(asyncio.sleep(0.01))
+    errors.take()
+    if not tls:
+        run(echo_once(server))
+
+
+def test_a_closed_loop_makes_no_transport(loop_factory, no_leaked_fds):
+    """The hook that programs with transports of their own call."""
+    loop = loop_factory()
+    loop.close()
+    ours, peer = socket.socketpair()
+    with ours, peer, contextlib.closing(loop):
+        protocol = type("Plain", (asyncio.Protocol,), {})()
+        gone = weakref.ref(protocol)
+        with pytest.raises(RuntimeError, match="Event loop is closed"):
+            loop._make_socket_transport(ours, protocol)
+        del protocol
+        gc.collect()
+        assert gone() is None
+        if type(loop).__module__.startswith("oxloop"):
+            # asyncio's half-made transport has closed it.
+            ours.send(b"still open")

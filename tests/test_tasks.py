@@ -3,9 +3,11 @@
 import asyncio
 import contextvars
 import inspect
+import subprocess
+import sys
 
 import pytest
-from support import Boom, since, spin
+from support import Boom, child_command, since, spin
 
 VAR = contextvars.ContextVar("VAR", default="unset")
 
@@ -340,6 +342,39 @@ def test_call_graph(loop, run):
         assert names[-2:] == ["inner", "main"] or names[:2] == ["inner", "main"]
 
     run(main())
+
+
+@since(3, 14)
+@pytest.mark.parametrize("command", ["ps", "pstree"])
+def test_the_tasks_of_another_process(loop_kind, command):
+    """`python -m asyncio ps PID` finds the tasks of a loop of ours."""
+    child = subprocess.Popen(
+        child_command(
+            loop_kind,
+            """
+            async def wait_for_ever():
+                print("ready", flush=True)
+                await asyncio.sleep(1000)
+
+            async def main():
+                await asyncio.create_task(wait_for_ever(), name="the waiter")
+
+            asyncio.run(main(), loop_factory=new_event_loop)
+            """,
+        ),
+        stdout=subprocess.PIPE,
+    )
+    with child:
+        try:
+            child.stdout.readline()
+            look = [sys.executable, "-m", "asyncio", command, str(child.pid)]
+            seen = subprocess.run(look, capture_output=True, text=True, timeout=20)
+        finally:
+            child.kill()
+    if "ermission" in seen.stderr:
+        pytest.skip("this system lets no process look into another")
+    assert seen.returncode == 0, seen.stderr
+    assert "the waiter" in seen.stdout and "wait_for_ever" in seen.stdout
 
 
 # ── asyncio's tools on top ───────────────────────────────────────────────────────────────────

@@ -12,11 +12,14 @@ import threading
 from . import _hooks, _oxloop
 from ._selector import WatchedDescriptors
 from ._sendfile import SendfileCalls
+from ._servers import Servers
 from ._sock import SocketCalls
 from ._subprocess import Subprocesses
 
 
-class EventLoop(_oxloop.Loop, SocketCalls, SendfileCalls, Subprocesses, _hooks.SelectorEventLoop):
+class EventLoop(
+    _oxloop.Loop, Servers, SocketCalls, SendfileCalls, Subprocesses, _hooks.SelectorEventLoop
+):
     """An asyncio event loop whose engine is written in Rust.
 
     It is an ``asyncio.SelectorEventLoop`` by ``isinstance`` and by behaviour. Not thread-safe but
