@@ -7,6 +7,7 @@ the executor and writing it to the transport, for TLS and for what is no regular
 import contextlib
 import os
 import socket
+import sys
 
 from . import _hooks, _oxloop
 
@@ -18,10 +19,11 @@ class SendfileCalls:
         """Send a file over a stream transport, behind what was written before."""
         if type(transp) is not _oxloop.StreamTransport:
             return await super()._sendfile_native(transp, file, offset, count)
+        self._check_sendfile_params(transp._sock, file, offset, count)
         fd, size = _hooks.regular_file(file)
         if not (count or size):
             return 0
-        sending = transp._send_file(fd, offset, count)
+        sending = transp._send_file(fd, offset, _size(count))
         if type(sending) is tuple:
             return _conclude(fd, offset, *sending)
         resume_reading = transp.is_reading()
@@ -49,7 +51,7 @@ class SendfileCalls:
         try:
             while True:
                 rest = None if count is None else count - sent
-                step = self._try_sendfile(target, fd, offset + sent, rest)
+                step = self._try_sendfile(target, fd, offset + sent, _size(rest))
                 sent += step or 0
                 if step == 0 or sent == count:
                     break
@@ -61,6 +63,11 @@ class SendfileCalls:
             _abandon(fd, offset + sent)
             raise
         return _conclude(fd, offset, sent, error)
+
+
+def _size(count):
+    """A count that any number may be, as a size; None stays."""
+    return None if count is None else min(count, sys.maxsize)
 
 
 def _conclude(fd, offset, sent, error):
