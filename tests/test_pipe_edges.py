@@ -328,6 +328,30 @@ def test_a_socket_pair_whose_peer_closes(loop, run):
         assert isinstance(protocol.lost_with, OSError)
 
 
+@pytest.mark.asyncio_wrong("the selector is asked to change what is gone", strict=False)
+def test_a_number_that_was_left_watched(loop, pipe, run):
+    class Watcher:
+        def __call__(self):
+            raise AssertionError("the file it watched is closed")
+
+    watcher = Watcher()
+    alive = weakref.ref(watcher)
+    ours, peer = socket.socketpair()
+    number = ours.fileno()
+    loop.add_reader(ours, watcher)
+    loop.add_writer(ours, watcher)
+    ours.close()
+    peer.close()
+    again = os.fdopen(os.dup2(pipe[0].fileno(), number, inheritable=False), "rb", 0)
+    connection = connect_read(loop, again)
+    del watcher
+    gc.collect()
+    assert alive() is None
+    os.write(pipe[1].fileno(), b"heard")
+    run(connection[1].until_data(5))
+    end(loop, connection)
+
+
 # ── bad arguments ────────────────────────────────────────────────────────────────────────────
 
 

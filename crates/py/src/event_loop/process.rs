@@ -17,15 +17,17 @@ pub(super) fn watch(slf: &Bound<'_, Loop>, pid: i32, transport: &Bound<'_, PyAny
     let (py, this) = (slf.py(), slf.get());
     this.check_closed()?;
     let pidfd = process::watch(pid).map_err(|error| os_error(py, &error))?;
-    let watched = this.engine().watch_child(pidfd, transport.into());
-    match watched {
-        Ok(_) => Ok(()),
-        Err((error, transport)) => {
-            pidfd.close();
+    let watched = this.take_over(py, pidfd).and_then(|()| {
+        let watched = this.engine().watch_child(pidfd, transport.into());
+        watched.map(drop).map_err(|(error, transport)| {
             drop(transport);
-            Err(os_error(py, &error))
-        }
+            os_error(py, &error)
+        })
+    });
+    if watched.is_err() {
+        pidfd.close();
     }
+    watched
 }
 
 /// A child has ended. Whoever reaped it before us knows how; we do not.

@@ -125,6 +125,7 @@ impl Transport<'_> {
         };
         // A terminal can be read: that says nothing about who reads what is written.
         tail.paused.set(tail.kind == Kind::WritePipe && file == FileKind::Character);
+        owner.get().take_over(py, number)?;
         let opened = owner.get().engine().open_pipe(number, end, self.reference());
         match opened {
             Ok(stream) => {
