@@ -14,6 +14,7 @@
 //! [`Budget`]: crate::budget::Budget
 
 use std::io;
+use std::num::NonZero;
 use std::time::Duration;
 
 use oxloop_os::Event;
@@ -39,6 +40,10 @@ pub(crate) struct Turn {
     event: usize,
     /// Connections that this event has accepted.
     accepted: usize,
+    /// Between `begin_run` and its end: what is queued will be flushed soon.
+    running: bool,
+    /// Counts what is flushed once: batches of jobs, and callbacks of events and timers.
+    stretch: u64,
     /// The deadline that ends the wait.
     until: Option<Moment>,
 }
@@ -65,10 +70,17 @@ impl<H: Host> Engine<H> {
     pub fn begin_run(&mut self, single: bool) {
         self.turn.phase = Phase::Start;
         self.turn.single = single;
+        self.turn.running = true;
+        self.turn.stretch += 1;
         self.batch.events.clear();
         self.turn.event = 0;
         self.keep_rest();
         self.budget.reset();
+    }
+
+    /// The run is over, if it did not end by [`Step::Done`]: an exception passed through the host.
+    pub fn end_run(&mut self) {
+        self.turn.running = false;
     }
 
     /// Runs up to the next thing that the host has to do.
@@ -119,6 +131,7 @@ impl<H: Host> Engine<H> {
             && self.budget.spend(self.ready.len());
         if quiet {
             self.turn.jobs = self.ready.len();
+            self.turn.stretch += 1;
         }
         quiet
     }
@@ -235,11 +248,13 @@ impl<H: Host> Engine<H> {
         }
         self.turn.event = 0;
         self.turn.accepted = 0;
+        self.turn.stretch += 1;
         self.enter(Phase::Events)
     }
 
     #[inline]
     fn events(&mut self) -> Option<Step<H>> {
+        self.turn.stretch += 1;
         if let Some(step) = self.next_datagram() {
             return Some(step);
         }
@@ -293,6 +308,7 @@ impl<H: Host> Engine<H> {
 
     #[inline]
     fn due(&mut self) -> Option<Step<H>> {
+        self.turn.stretch += 1;
         while let Some(key) = self.due.pop_front() {
             if let Some(job) = self.timers.cancel(key) {
                 return Some(Step::Job(job));
@@ -310,7 +326,16 @@ impl<H: Host> Engine<H> {
             return Some(Step::PollFailed(error));
         }
         self.turn.phase = Phase::Start;
-        (self.turn.stopping || self.turn.single).then_some(Step::Done)
+        self.turn.stretch += 1;
+        self.turn.running = !(self.turn.stopping || self.turn.single);
+        if self.turn.running { None } else { Some(Step::Done) }
+    }
+}
+
+impl Turn {
+    /// What is flushed together, by number; `None` while nobody runs the engine.
+    pub(crate) fn stretch(&self) -> Option<NonZero<u64>> {
+        if self.running { NonZero::new(self.stretch) } else { None }
     }
 }
 

@@ -63,7 +63,7 @@ pub(crate) struct Hooks {
     /// 3.13: `Server._attach` takes the transport.
     pub(crate) server_counts_transports: bool,
     /// 3.13: what a waiting datagram counts for beside its bytes.
-    pub(crate) datagram_header: usize,
+    pub(crate) datagram_header: u32,
 }
 
 static HOOKS: Global<Hooks> = Global::new();

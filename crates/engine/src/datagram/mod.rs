@@ -9,8 +9,8 @@ mod outbox;
 mod receive;
 mod send;
 
-use std::collections::VecDeque;
 use std::io;
+use std::num::NonZero;
 
 use oxloop_os::{Fd, Interest};
 
@@ -29,17 +29,19 @@ use receive::Kept;
 #[derive(Clone, Copy, Debug)]
 pub struct Measures {
     /// No longer datagram can come in (bytes).
-    pub largest: usize,
+    pub largest: u32,
     /// What a waiting datagram counts for in the water marks, beside its bytes.
-    pub header: usize,
+    pub header: u32,
 }
 
 pub(crate) struct Endpoint<H: Host> {
     pub(crate) conn: H::Conn,
     outbox: Outbox<H::Bytes>,
     flow: Flow,
-    largest: usize,
+    largest: u32,
     reading: bool,
+    /// When a datagram last left at once: those behind it in the same stretch of the run join.
+    sent_in: Option<NonZero<u64>>,
     /// In the engine's list of what is to be flushed.
     dirty: bool,
     /// The kernel took no more; waiting until it does.
@@ -47,8 +49,9 @@ pub(crate) struct Endpoint<H: Host> {
     /// Why a queued datagram could not be sent; the owner has not been told yet.
     error: Option<io::Error>,
     output: Output,
-    /// Received, and not delivered because the owner paused or the run was interrupted.
-    backlog: VecDeque<Kept>,
+    /// Received, and not delivered because the owner paused or the run was interrupted: the rest of
+    /// a batch, mostly.
+    backlog: Vec<Kept>,
     /// In the engine's list of endpoints with a backlog to deliver.
     overdue: bool,
 }
@@ -70,11 +73,12 @@ impl<H: Host> Endpoint<H> {
             flow: Flow::default(),
             largest: measures.largest,
             reading: false,
+            sent_in: None,
             dirty: false,
             blocked: false,
             error: None,
             output: Output::Open,
-            backlog: VecDeque::new(),
+            backlog: Vec::new(),
             overdue: false,
         }
     }

@@ -11,7 +11,7 @@ pub(super) struct Outbox<B> {
     queue: VecDeque<Letter<B>>,
     /// What all of them count for in the water marks, and each of them beside its bytes.
     size: usize,
-    header: usize,
+    header: u32,
 }
 
 #[derive(Debug)]
@@ -27,7 +27,7 @@ enum Data<B> {
 }
 
 impl<B: AsRef<[u8]>> Outbox<B> {
-    pub(super) fn new(header: usize) -> Outbox<B> {
+    pub(super) fn new(header: u32) -> Outbox<B> {
         Outbox { queue: VecDeque::new(), size: 0, header }
     }
 
@@ -49,7 +49,7 @@ impl<B: AsRef<[u8]>> Outbox<B> {
             }
         };
         let letter = Letter { to: to.cloned(), data };
-        self.size += letter.data().len() + self.header;
+        self.size += letter.data().len() + self.header as usize;
         self.queue.push_back(letter);
         Ok(())
     }
@@ -66,7 +66,7 @@ impl<B: AsRef<[u8]>> Outbox<B> {
     /// Forgets the first `count` datagrams.
     pub(super) fn advance(&mut self, count: usize) {
         for letter in self.queue.drain(..count.min(self.queue.len())) {
-            self.size -= letter.data().len() + self.header;
+            self.size -= letter.data().len() + self.header as usize;
         }
         self.shrink();
     }
@@ -74,7 +74,7 @@ impl<B: AsRef<[u8]>> Outbox<B> {
     /// Forgets the last datagram.
     pub(super) fn take_back(&mut self) {
         if let Some(letter) = self.queue.pop_back() {
-            self.size -= letter.data().len() + self.header;
+            self.size -= letter.data().len() + self.header as usize;
         }
     }
 

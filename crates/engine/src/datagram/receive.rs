@@ -13,7 +13,7 @@ use std::io;
 
 use oxloop_os::datagram::Inbound;
 
-use crate::datagram::Output;
+use crate::datagram::{Endpoint, Output};
 use crate::engine::Engine;
 use crate::host::Host;
 use crate::kernel::Kernel;
@@ -76,7 +76,7 @@ impl<H: Host> Engine<H> {
         if !endpoint.reading {
             return None;
         }
-        let largest = endpoint.largest;
+        let largest = endpoint.largest as usize;
         let mail = &mut self.mail;
         (mail.key, mail.given) = (None, 0);
         let received = mail
@@ -114,7 +114,7 @@ impl<H: Host> Engine<H> {
     fn next_overdue(&mut self) -> Option<Step<H>> {
         while let Some(&key) = self.mail.overdue.front() {
             if let Some(endpoint) = self.endpoint_mut(key) {
-                let next = if endpoint.reading { endpoint.backlog.pop_front() } else { None };
+                let next = endpoint.next_kept();
                 if next.is_some() {
                     self.mail.kept = next;
                     return Some(Step::Datagram(key));
@@ -140,7 +140,7 @@ impl<H: Host> Engine<H> {
                 if let Some(kept) = keep(inbound.name(at), inbound.data(at))
                     && endpoint.backlog.try_reserve(1).is_ok()
                 {
-                    endpoint.backlog.push_back(kept);
+                    endpoint.backlog.push(kept);
                 }
             }
         }
@@ -165,6 +165,13 @@ impl<H: Host> Engine<H> {
             endpoint.reading = reading && endpoint.output == Output::Open;
             self.note_overdue(key);
         }
+    }
+}
+
+impl<H: Host> Endpoint<H> {
+    fn next_kept(&mut self) -> Option<Kept> {
+        let any = self.reading && !self.backlog.is_empty();
+        any.then(|| self.backlog.remove(0))
     }
 }
 

@@ -1,8 +1,9 @@
 //! The sending half: at once or joined, flow control, errors, and the ways to end.
 //!
-//! A datagram leaves at once, so that its error is known at the call, with two exceptions: what is
-//! sent while a batch is delivered leaves together after the batch, and what the kernel has no
-//! room for waits. The order is kept. A queued datagram that cannot be sent is dropped and its
+//! A lone datagram leaves at once, so that its error is known at the call, and so does the first of
+//! several that a callback (or a batch of ready jobs) sends; those behind it are joined and leave at
+//! the next flush. While a batch is delivered all are joined, and leave after the batch. Outside of
+//! a run nothing is joined. What the kernel has no room for waits. The order is kept. A queued datagram that cannot be sent is dropped and its
 //! error told; those behind it still go out.
 
 use std::io;
@@ -30,9 +31,12 @@ impl<H: Host> Engine<H> {
         data: &[u8],
         hold: impl FnOnce() -> Option<H::Bytes>,
     ) -> Wrote {
-        let Engine { kernel, reactor, mail, .. } = self;
+        let Engine { kernel, reactor, mail, turn, .. } = self;
         let Some((fd, endpoint)) = endpoint_of(reactor, key) else { return Wrote::Closed };
-        let joins = mail.is_in_batch() && endpoint.output != Output::Dead;
+        let stretch = turn.stretch();
+        let follows = stretch.is_some() && endpoint.sent_in == stretch;
+        let joins = (follows || mail.is_in_batch()) && endpoint.output != Output::Dead;
+        endpoint.sent_in = stretch;
         if endpoint.outbox.is_empty() && !joins {
             match kernel.send_datagram(fd, Outbound { to, data }) {
                 Ok(()) => return Wrote::Fine,

@@ -6,8 +6,8 @@ use oxloop_engine::testing::Bench;
 use oxloop_engine::{Closing, Interest, Key, Limits, Wrote};
 
 use crate::setup::{
-    Loop, add_reader, assert_closing, assert_fine, assert_pause, endpoint, mail, readable, send,
-    soon, writable,
+    Loop, add_reader, assert_closing, assert_fine, assert_pause, call_at, endpoint, mail, readable,
+    send, soon, writable,
 };
 
 /// An endpoint whose kernel takes nothing more, with one datagram of that size that waits.
@@ -30,17 +30,53 @@ fn refused() -> Error {
 }
 
 #[test]
-fn a_datagram_leaves_at_once() {
+fn the_first_of_a_stretch_leaves_at_once_and_the_others_together() {
     let mut bench = Bench::default();
     let key = endpoint(&mut bench, 3, "e");
-    soon(&mut bench.engine, "job");
-    let kernel = bench.kernel.clone();
+    soon(&mut bench.engine, "job 1");
+    soon(&mut bench.engine, "job 2");
+    call_at(&mut bench.engine, 0.0, "timer 1");
+    call_at(&mut bench.engine, 0.0, "timer 2");
     bench.turn(|engine, _| {
         for data in [&b"a"[..], b"", b"c"] {
             assert_fine(&send(engine, key, data));
         }
-        assert_eq!(kernel.posted(3), [[b"a".to_vec()], [b"".to_vec()], [b"c".to_vec()]]);
-        assert_eq!(engine.buffered(key), 0);
+    });
+    let lengths: Vec<_> = bench.kernel.posted(3).iter().map(Vec::len).collect();
+    assert_eq!(lengths, [1, 5, 1, 5], "a batch of jobs; then timers, in order");
+}
+
+#[test]
+fn outside_of_a_run_every_datagram_leaves_at_once() {
+    let mut bench = Bench::default();
+    let key = endpoint(&mut bench, 3, "e");
+    let send_two = |bench: &mut Bench| {
+        assert_fine(&send(&mut bench.engine, key, b"x"));
+        assert_fine(&send(&mut bench.engine, key, b"y"));
+        assert_eq!(bench.engine.buffered(key), 0);
+    };
+    send_two(&mut bench);
+    bench.just_turn();
+    send_two(&mut bench);
+    soon(&mut bench.engine, "fails");
+    bench.engine.begin_run(false);
+    bench.run(|_, _| false);
+    bench.engine.end_run();
+    send_two(&mut bench);
+}
+
+#[test]
+fn each_callback_of_an_event_has_a_first_of_its_own() {
+    let mut bench = Bench::default();
+    let key = endpoint(&mut bench, 3, "e");
+    add_reader(&mut bench.engine, 4, "one");
+    add_reader(&mut bench.engine, 5, "two");
+    readable(&bench, &[4, 5]);
+    let kernel = bench.kernel.clone();
+    bench.turn(|engine, _| {
+        let before = kernel.posted(3).len();
+        assert_fine(&send(engine, key, b"x"));
+        assert_eq!(kernel.posted(3).len(), before + 1);
     });
 }
 

@@ -42,6 +42,7 @@ pub(super) fn run_once(slf: &Bound<'_, Loop>) -> PyResult<()> {
     this.engine().begin_run(this.thread.get() == 0);
     let mut signals = Signals::Unarmed;
     let result = turns(slf, &mut signals);
+    this.engine().end_run();
     signals.disarm(slf, result)
 }
 

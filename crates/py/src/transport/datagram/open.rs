@@ -43,7 +43,7 @@ pub(crate) fn make_datagram_transport<'py>(
     {
         mailbox.address.set(Some(address.into()));
     }
-    let largest = if family == Family::Unix { LARGEST } else { LARGEST_INET };
+    let largest = if family == Family::Unix { LARGEST } else { LARGEST_INET } as u32;
     let measures = Measures { largest, header: hooks().datagram_header };
     let opening = Opening {
         protocol,
