@@ -1,12 +1,14 @@
 """TLS over transports: data, flow control, closing, what the transport tells."""
 
 import asyncio
+import os
+import pathlib
 import socket
 import ssl
 import threading
 
 import pytest
-from support import Boom, Recorder, eventually, hooked, raising, spin
+from support import Boom, Recorder, eventually, hooked, raising, run_child, spin
 from tls_support import client_context, server_context, start_peer
 
 pytestmark = pytest.mark.usefixtures("tls_session")
@@ -215,6 +217,51 @@ def test_the_switch_for_the_session(tls_pair, monkeypatch):
     assert tls_pair()[0].transport._session in ("direct", "object")
     monkeypatch.setattr("oxloop._hooks.TLS_SESSION", "object")
     assert tls_pair()[0].transport._session == "object"
+
+
+@pytest.mark.oxloop_only
+@pytest.mark.parametrize(
+    "library",
+    [
+        "lambda: (None, object)",
+        "lambda: ('/nowhere/_ssl.so', object)",
+        "lambda: (library()[0], object)",
+        "lambda: (math.__file__, library()[1])",
+    ],
+)
+def test_an_openssl_that_cannot_be_found_is_done_without(library):
+    """As with an OpenSSL that is linked statically into the interpreter."""
+    child = run_child(
+        "oxloop",
+        f"""
+        import math, socket, sys
+        sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r})
+        from oxloop import _hooks
+        from tls_support import client_context, server_context
+
+        library = _hooks.tls_library
+        _hooks.tls_library = {library}
+
+        async def main():
+            loop = asyncio.get_running_loop()
+            ours, theirs = socket.socketpair()
+            accepting = asyncio.open_connection(sock=ours, ssl=client_context(),
+                                                server_hostname="localhost")
+            (_, writer), (server, _) = await asyncio.gather(
+                accepting,
+                loop.connect_accepted_socket(asyncio.Protocol, theirs, ssl=server_context()),
+            )
+            writer.write(b"x")
+            print(writer.transport._session, server._session)
+            server.abort()
+            writer.transport.abort()
+
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(main())
+        """,
+        env={**os.environ, "OXLOOP_TLS": ""},
+    )
+    assert child.stdout == "object object\n", child.stderr
 
 
 @pytest.mark.oxloop_only

@@ -1,5 +1,6 @@
 //! Driving the pump: what the transport below has to tell, and what each step means in Python.
 
+use std::cell::Cell;
 use std::io;
 
 use oxloop_engine::{FlowChange, Pump, TlsSession, TlsStep};
@@ -21,6 +22,15 @@ use crate::transport::read::call_method;
 const FATAL: &str = "Fatal error on SSL protocol";
 /// asyncio's SSLProtocol is called by the transport below when it reads.
 const IN_READING: &str = "Fatal error: protocol.buffer_updated() call failed.";
+
+/// Somebody drives the pump, until this is dropped; also if that panics.
+struct Driving<'a>(&'a Cell<bool>);
+
+impl Drop for Driving<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
+}
 
 impl Tls<'_> {
     /// Ciphertext is there. In the connection's context.
@@ -111,12 +121,13 @@ impl Tls<'_> {
             return Ok(());
         }
         let keep_alive = self.reference();
+        let driving = Driving(&self.tail.driving);
         let driven = match (self.pump(), Buffer::take()) {
             (Some(pump), Ok(mut buffer)) => self.drive(py, &pump, &mut buffer),
             (None, _) => Ok(()),
             (_, Err(_)) => self.lower_failed(py, &io::ErrorKind::OutOfMemory.into()),
         };
-        self.tail.driving.set(false);
+        drop(driving);
         drop(keep_alive);
         driven
     }
