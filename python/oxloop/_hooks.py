@@ -885,6 +885,7 @@ class SSLProtocolView:
     _sslcontext = property(lambda self: self._app_transport._sslcontext)
     _server_side = property(lambda self: self._app_transport._server_side)
     _server_hostname = property(lambda self: self._sslobj.server_hostname)
+    _app_reading_paused = property(lambda self: not self._app_transport.is_reading())
 
     def _get_extra_info(self, name, default=None):
         return self._app_transport.get_extra_info(name, default)
