@@ -38,6 +38,7 @@ ACCEPT = "crates/py/src/event_loop/accept.rs"
 SCHEDULE = "crates/py/src/event_loop/schedule.rs"
 WATCH = "crates/py/src/event_loop/watch.rs"
 SOCK = "python/oxloop/_sock.py"
+RESOLVER = "python/oxloop/_resolver.py"
 SENDFILE = "python/oxloop/_sendfile.py"
 SUBPROCESS = "python/oxloop/_subprocess.py"
 LAYOUT = "crates/py/src/handle/layout.rs"
@@ -73,6 +74,8 @@ SIGNATURES = {
         EVENT_LOOP,
         {OLDEST: f"{_SERVE} {_TIMEOUTS}", (3, 15): f"{_SERVE} {_TIMEOUTS} context"},
     ),
+    "Loop.getaddrinfo": (RESOLVER, _always("self host port *family *type *proto *flags")),
+    "Loop.getnameinfo": (RESOLVER, _always("self sockaddr flags")),
     "Loop._sendfile_native": (SENDFILE, _always("self transp file offset count")),
     "Loop._sock_sendfile_native": (SENDFILE, _always("self sock file offset count")),
     "Loop._add_reader": (
@@ -212,7 +215,8 @@ LOOP_HOOKS_OF = {
 #: Names of EventLoop and its native half that asyncio does not have: its own.
 OWN_NAMES = """
     _arm_signals _disarm_signals _owns_wakeup_fd _signal_socket _resume_accepting _drop_all
-    _try_recv _try_recv_into _try_send _try_sendfile _watch_once _unwatch_once _watched
+    _try_recv _try_recv_into _try_send _try_sendfile _resolve _resolve_literal _resolve_name
+    _forget_lookup _until_answered _watch_once _unwatch_once _watched
     _check_socket _until_ready _make_tls_transport _protect
     _watch_child _await_child _child_exited
 """

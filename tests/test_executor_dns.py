@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from support import Boom, raising, since, spin
+from support import Boom, raising, run_child, since, spin
 
 
 @pytest.fixture(autouse=True)
@@ -209,3 +209,181 @@ def test_a_literal_needs_no_thread(loop, run, listener):
 
     run(main())
     assert loop._default_executor is None
+
+
+def test_the_types_are_the_socket_modules(loop, run):
+    for args in [("127.0.0.1", 80), ("::1", 80), ("::1.2.3.4", "80"), (None, 80)]:
+        ours = run(loop.getaddrinfo(*args, type=socket.SOCK_STREAM))
+        theirs = socket.getaddrinfo(*args, type=socket.SOCK_STREAM)
+        assert ours == theirs and repr(ours) == repr(theirs)
+        for one, other in zip(ours, theirs, strict=True):
+            assert [type(part) for part in one] == [type(part) for part in other]
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".invalid", "a..b", "\udcff"])
+def test_names_that_are_none_are_refused(loop, run, host):
+    with pytest.raises(UnicodeError):
+        run(loop.getaddrinfo(host, 80))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1\0", b"127.0.0.1\0x", "1.2.3.4"])
+@pytest.mark.parametrize("port", [80, "80\0", b"80"])
+def test_zero_bytes_mean_what_they_mean_to_the_socket_module(loop, run, host, port):
+    expected = outcome(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    assert outcome(lambda: run(loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))) == expected
+
+
+ADDRESSES = [
+    (("127.0.0.1", 80), socket.NI_NUMERICHOST | socket.NI_NUMERICSERV),
+    (("::1", 80), socket.NI_NUMERICHOST),
+    (("::1", 80, 0, 0), socket.NI_NUMERICHOST | socket.NI_NUMERICSERV),
+    (("127.0.0.1", 53), socket.NI_NUMERICHOST | socket.NI_DGRAM),
+    (("127.0.0.1", 80, 0), 0),
+    (("127.0.0.1",), 0),
+    (("no literal", 80), socket.NI_NUMERICHOST),
+    (["127.0.0.1", 80], 0),
+    (("127.0.0.1", -1), 0),
+    (("::1", 80, 1 << 20), 0),
+    (("127.0.0.1", "80"), 0),
+    ((b"127.0.0.1", 80), 0),
+]
+
+
+@pytest.mark.parametrize("address, flags", ADDRESSES)
+def test_getnameinfo_is_the_socket_modules(loop, run, address, flags):
+    expected = outcome(lambda: [socket.getnameinfo(address, flags)])
+    assert outcome(lambda: [run(loop.getnameinfo(address, flags))]) == expected
+
+
+def test_errors_have_the_arguments_of_the_socket_modules(loop, run):
+    with pytest.raises(socket.gaierror) as theirs:
+        socket.getaddrinfo("not a number", 80, flags=socket.AI_NUMERICHOST)
+    with pytest.raises(socket.gaierror) as ours:
+        run(loop.getaddrinfo("not a number", 80, flags=socket.AI_NUMERICHOST))
+    assert ours.value.args == theirs.value.args
+
+
+@pytest.mark.parametrize("function", ["getaddrinfo", "getnameinfo"])
+def test_another_function_in_its_place_is_called(loop, run, monkeypatch, function):
+    monkeypatch.setattr(socket, function, lambda *args: ["replaced", *args])
+    if function == "getaddrinfo":
+        assert run(loop.getaddrinfo("127.0.0.1", 80)) == ["replaced", "127.0.0.1", 80, 0, 0, 0, 0]
+    else:
+        assert run(loop.getnameinfo(("127.0.0.1", 80), 3)) == ["replaced", ("127.0.0.1", 80), 3]
+
+
+def test_debug_mode_logs_lookups(loop, run, caplog):
+    caplog.set_level("DEBUG", "asyncio")
+    loop.set_debug(True)
+    run(loop.getaddrinfo("127.0.0.1", 80))
+    loop.set_debug(False)
+    assert any("Get address info 127.0.0.1:80" in record.message for record in caplog.records)
+
+
+def test_lookups_are_audited(loop_kind):
+    child = run_child(
+        loop_kind,
+        """
+        import sys
+        seen = []
+        sys.addaudithook(lambda event, args: seen.append((event, args)))
+        loop = new_event_loop()
+        loop.run_until_complete(loop.getaddrinfo("127.0.0.1", 80, type=1))
+        loop.run_until_complete(loop.getnameinfo(("127.0.0.1", 80), 3))
+        loop.close()
+        names = [(event, args) for event, args in seen if event.startswith("socket.get")]
+        assert ("socket.getaddrinfo", ("127.0.0.1", 80, 0, 1, 0)) in names, names
+        assert ("socket.getnameinfo", (("127.0.0.1", 80),)) in names, names
+        """,
+    )
+    assert child.returncode == 0, child.stderr
+
+
+def test_after_the_end(loop, run):
+    loop.close()
+    for coroutine in [
+        loop.getaddrinfo("127.0.0.1", 80),
+        loop.getaddrinfo("localhost", 80),
+        loop.getnameinfo(("127.0.0.1", 80), 3),
+    ]:
+        with pytest.raises(RuntimeError, match="Event loop is closed"):
+            coroutine.send(None)
+
+
+def test_a_cancelled_lookup(loop, run):
+    async def main():
+        tasks = [loop.create_task(loop.getaddrinfo("localhost", 80)) for _ in range(50)]
+        await asyncio.sleep(0)
+        for task in tasks[1:]:
+            task.cancel()
+        done, _ = await asyncio.wait(tasks)
+        assert len(done) == 50
+        assert all(task.cancelled() or task.result() for task in tasks)
+        assert await tasks[0]
+
+    run(main())
+
+
+def test_many_lookups_at_once(loop, run):
+    async def main():
+        lookups = [loop.getaddrinfo("localhost", port, type=1) for port in range(200)]
+        return await asyncio.gather(*lookups)
+
+    for port, found in enumerate(run(main())):
+        assert found and all(one[4][1] == port for one in found)
+
+
+@pytest.mark.oxloop_only
+def test_names_do_not_wait_for_the_executor(loop, run):
+    go_on = threading.Event()
+
+    async def main():
+        loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(1))
+        busy = loop.run_in_executor(None, go_on.wait, 20)
+        assert await loop.getaddrinfo("localhost", 80)
+        go_on.set()
+        await busy
+
+    run(main())
+
+
+def test_the_end_of_the_loop_with_lookups_on_their_way(loop_kind):
+    child = run_child(
+        loop_kind,
+        """
+        async def main():
+            loop = asyncio.get_running_loop()
+            for number in range(100):
+                loop.create_task(loop.getaddrinfo(f"host{number}.invalid", 80))
+            await asyncio.sleep(0)
+
+        loop = new_event_loop()
+        loop.run_until_complete(main())
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+        print("closed")
+        """,
+    )
+    assert (child.returncode, child.stdout) == (0, "closed\n"), child.stderr
+
+
+def test_a_forked_child_looks_names_up_on_its_own(loop_kind):
+    child = run_child(
+        loop_kind,
+        """
+        import os, warnings
+        warnings.simplefilter("ignore")
+        loop = new_event_loop()
+        loop.run_until_complete(loop.getaddrinfo("localhost", 80))
+        pid = os.fork()
+        if not pid:
+            mine = new_event_loop()
+            os._exit(not mine.run_until_complete(mine.getaddrinfo("localhost", 80)))
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        loop.run_until_complete(loop.getaddrinfo("localhost", 80))
+        loop.close()
+        """,
+    )
+    assert child.returncode == 0, child.stderr

@@ -10,6 +10,7 @@ import sys
 import threading
 
 from . import _hooks, _oxloop
+from ._resolver import ResolverCalls
 from ._selector import WatchedDescriptors
 from ._sendfile import SendfileCalls
 from ._servers import Servers
@@ -18,7 +19,13 @@ from ._subprocess import Subprocesses
 
 
 class EventLoop(
-    _oxloop.Loop, Servers, SocketCalls, SendfileCalls, Subprocesses, _hooks.SelectorEventLoop
+    _oxloop.Loop,
+    Servers,
+    SocketCalls,
+    SendfileCalls,
+    ResolverCalls,
+    Subprocesses,
+    _hooks.SelectorEventLoop,
 ):
     """An asyncio event loop whose engine is written in Rust.
 

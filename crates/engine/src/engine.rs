@@ -13,6 +13,7 @@ use crate::inbox::{Door, Inbox};
 use crate::moment::Moment;
 use crate::reactor::{Kind, Reactor};
 use crate::ready::Ready;
+use crate::resolver::Resolver;
 use crate::slots::Key;
 use crate::timers::Timers;
 use crate::turn::Turn;
@@ -26,6 +27,7 @@ pub struct Engine<H: Host> {
     /// Timers of this turn, out of the heap: run in this order, unless cancelled meanwhile.
     pub(crate) due: VecDeque<Key>,
     pub(crate) inbox: Inbox<H::Job>,
+    pub(crate) resolver: Resolver<H>,
     /// Streams and endpoints with something to flush.
     pub(crate) dirty: VecDeque<Key>,
     /// Where streams read to.
@@ -57,6 +59,7 @@ impl<H: Host> Engine<H> {
             timers: Timers::default(),
             due: VecDeque::new(),
             inbox: Inbox::new(),
+            resolver: Resolver::default(),
             dirty: VecDeque::new(),
             scratch: Vec::new(),
             mail: Mail::default(),
@@ -107,6 +110,7 @@ impl<H: Host> Engine<H> {
         self.ready.iter().for_each(|job| each(Payload::Job(job)));
         self.timers.iter().for_each(|job| each(Payload::Job(job)));
         self.inbox.visit(&mut |job| each(Payload::Job(job)));
+        self.resolver.iter().for_each(|conn| each(Payload::Conn(conn)));
         for source in self.reactor.iter() {
             match &source.kind {
                 Kind::Watch(watch) => {
@@ -132,6 +136,7 @@ impl<H: Host> Engine<H> {
         }
         all.extend(self.timers.drain().into_iter().map(Payload::Job));
         all.extend(self.inbox.drain().into_iter().map(Payload::Job));
+        all.extend(self.resolver.drain().into_iter().map(Payload::Conn));
         for source in self.reactor.drain() {
             match source.kind {
                 Kind::Watch(watch) => {

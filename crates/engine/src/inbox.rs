@@ -17,49 +17,82 @@ use crate::ready::Ready;
 #[derive(Debug)]
 pub(crate) struct Inbox<J> {
     shared: Arc<Shared<J>>,
+    bell: Arc<Bell>,
 }
 
 #[derive(Debug)]
 struct Shared<J> {
     posted: Mutex<VecDeque<J>>,
+    bell: Arc<Bell>,
+}
+
+/// What the owner and those who call it see of each other. Holds no job, so that a thread which
+/// must not drop one may have it.
+#[derive(Debug, Default)]
+struct Bell {
     mail: AtomicBool,
     asleep: AtomicBool,
 }
 
+impl Bell {
+    /// Something was posted: ends the owner's wait, if it is in one.
+    fn ring<K: Kernel>(&self, kernel: &K) {
+        self.mail.store(true, Ordering::SeqCst);
+        self.wake(kernel);
+    }
+
+    fn wake<K: Kernel>(&self, kernel: &K) {
+        if self.asleep.swap(false, Ordering::SeqCst) {
+            kernel.wake();
+        }
+    }
+}
+
 impl<J> Inbox<J> {
     pub(crate) fn new() -> Inbox<J> {
-        let shared = Shared {
-            posted: Mutex::new(VecDeque::new()),
-            mail: AtomicBool::new(false),
-            asleep: AtomicBool::new(false),
-        };
-        Inbox { shared: Arc::new(shared) }
+        let bell = Arc::new(Bell::default());
+        let shared = Shared { posted: Mutex::new(VecDeque::new()), bell: bell.clone() };
+        Inbox { shared: Arc::new(shared), bell }
     }
 
     pub(crate) fn door<K: Kernel>(&self, kernel: &Arc<K>) -> Door<J, K> {
         Door { shared: self.shared.clone(), kernel: kernel.clone() }
     }
 
-    #[inline]
-    pub(crate) fn has_mail(&self) -> bool {
-        self.shared.mail.load(Ordering::Relaxed)
+    /// For threads with mail of another kind: the next [`Inbox::take_into`] says that there is some.
+    /// Does not keep the kernel.
+    pub(crate) fn ringer<K: Kernel>(&self, kernel: &Arc<K>) -> Box<dyn Fn() + Send + Sync> {
+        let (bell, kernel) = (self.bell.clone(), Arc::downgrade(kernel));
+        Box::new(move || {
+            if let Some(kernel) = kernel.upgrade() {
+                bell.ring(&*kernel);
+            }
+        })
     }
 
-    /// Moves what was posted so far to the end of the ready queue.
     #[inline]
-    pub(crate) fn take_into(&self, ready: &mut Ready<J>) {
-        if self.shared.mail.load(Ordering::Acquire) {
+    pub(crate) fn has_mail(&self) -> bool {
+        self.bell.mail.load(Ordering::Relaxed)
+    }
+
+    /// Moves what was posted so far to the end of the ready queue. True if there was any mail.
+    #[inline]
+    pub(crate) fn take_into(&self, ready: &mut Ready<J>) -> bool {
+        let mail = self.bell.mail.load(Ordering::Acquire);
+        if mail {
             let mut posted = self.shared.lock();
-            self.shared.mail.store(false, Ordering::Release);
+            // Before looking at what rings without this lock: it rings again for what comes later.
+            self.bell.mail.swap(false, Ordering::SeqCst);
             ready.append(&mut posted);
         }
+        mail
     }
 
     /// Says that the owner is about to wait, for which the kernel is prepared. False if it must
     /// not: something was posted.
     pub(crate) fn fall_asleep(&self) -> bool {
-        self.shared.asleep.store(true, Ordering::SeqCst);
-        if self.shared.mail.load(Ordering::SeqCst) {
+        self.bell.asleep.store(true, Ordering::SeqCst);
+        if self.bell.mail.load(Ordering::SeqCst) {
             self.wake_up();
             return false;
         }
@@ -67,7 +100,7 @@ impl<J> Inbox<J> {
     }
 
     pub(crate) fn wake_up(&self) {
-        self.shared.asleep.store(false, Ordering::SeqCst);
+        self.bell.asleep.store(false, Ordering::SeqCst);
     }
 
     pub(crate) fn visit(&self, each: &mut dyn FnMut(&J)) {
@@ -102,7 +135,7 @@ impl<J, K: Kernel> Door<J, K> {
                 return Err(job);
             }
             posted.push_back(job);
-            self.shared.mail.store(true, Ordering::SeqCst);
+            self.shared.bell.mail.store(true, Ordering::SeqCst);
         }
         self.wake();
         Ok(())
@@ -110,14 +143,12 @@ impl<J, K: Kernel> Door<J, K> {
 
     /// Ends the loop's wait, if it is in one.
     pub fn wake(&self) {
-        if self.shared.asleep.swap(false, Ordering::SeqCst) {
-            self.kernel.wake();
-        }
+        self.shared.bell.wake(&*self.kernel);
     }
 }
 
 impl<J, K> fmt::Debug for Door<J, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Door").field("asleep", &self.shared.asleep).finish_non_exhaustive()
+        f.debug_struct("Door").field("bell", &self.shared.bell).finish_non_exhaustive()
     }
 }

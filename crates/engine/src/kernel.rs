@@ -1,14 +1,17 @@
 //! The kernel as the engine sees it, so that a test can be one.
 
 use std::io::{self, IoSlice};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use oxloop_os::datagram::{self, Inbound, Outbound};
 use oxloop_os::file;
 use oxloop_os::process::{self, Exit};
+use oxloop_os::resolve;
 use oxloop_os::socket::{self, Address};
 use oxloop_os::{Batch, Fd, Interest, Poller, clock, fd};
+
+use crate::resolver::LookUp;
 
 /// The system calls that the engine makes. Shared with the waiting thread and with [`Door`]s, of
 /// which only `wake` is called from other threads.
@@ -38,6 +41,8 @@ pub trait Kernel: Send + Sync + 'static {
     fn write(&self, fd: Fd, data: &[u8]) -> io::Result<usize>;
     fn write_vectored(&self, fd: Fd, pieces: &[IoSlice<'_>]) -> io::Result<usize>;
     fn accept(&self, listener: Fd) -> io::Result<(Fd, Address)>;
+    /// What looks names up, for threads that outlive us.
+    fn look_up(&self) -> LookUp;
 
     fn receive_datagrams(&self, fd: Fd, inbound: &mut Inbound) -> io::Result<()>;
     fn send_datagram(&self, fd: Fd, message: Outbound<'_>) -> io::Result<()>;
@@ -154,6 +159,10 @@ impl Kernel for System {
 
     fn accept(&self, listener: Fd) -> io::Result<(Fd, Address)> {
         socket::accept(listener)
+    }
+
+    fn look_up(&self) -> LookUp {
+        Arc::new(resolve::look_up)
     }
 
     #[inline]

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use oxloop_os::resolve::Answer;
 use oxloop_os::socket::Address;
 use oxloop_os::{Batch, Fd};
 
@@ -49,6 +50,8 @@ pub enum Step<H: Host> {
     AcceptFailed(Key, AcceptFailure),
     /// A child process has ended.
     Exited(Exited<H::Conn>),
+    /// What a lookup of [`Engine::look_up`](crate::Engine::look_up) has found.
+    Resolved(H::Conn, Answer),
     /// Tell the time by [`Engine::tell`](crate::Engine::tell).
     Clock,
     /// Call [`Wait::block`] with nothing borrowed, then [`Engine::waited`](crate::Engine::waited).
@@ -121,6 +124,7 @@ impl<H: Host> fmt::Debug for Step<H> {
             Step::Accepted(key, fd, peer) => write!(f, "Accepted({key:?}, {fd:?}, {peer:?})"),
             Step::AcceptFailed(key, failure) => write!(f, "AcceptFailed({key:?}, {failure:?})"),
             Step::Exited(ended) => write!(f, "Exited({:?}, {:?})", ended.pidfd, ended.exit),
+            Step::Resolved(_, answer) => write!(f, "Resolved({answer:?})"),
             Step::Clock => f.write_str("Clock"),
             Step::Wait(wait) => write!(f, "Wait({:?})", wait.timeout),
             Step::PollFailed(error) => write!(f, "PollFailed({error})"),

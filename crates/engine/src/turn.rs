@@ -159,7 +159,7 @@ impl<H: Host> Engine<H> {
         self.inbox.wake_up();
         self.batch = wait.batch;
         self.reactor.begin_batch();
-        self.inbox.take_into(&mut self.ready);
+        self.take_mail();
         self.turn.jobs = self.ready.len();
         self.budget.waited(self.turn.jobs);
         self.turn.phase = if self.timers.is_empty() { Phase::Jobs } else { Phase::AskingAgain };
@@ -176,7 +176,7 @@ impl<H: Host> Engine<H> {
         if !self.dirty.is_empty() {
             return self.flush_next();
         }
-        self.inbox.take_into(&mut self.ready);
+        self.take_mail();
         if self.is_busy() {
             self.turn.jobs = self.ready.len();
             if self.budget.spend(self.turn.jobs) {
@@ -192,7 +192,16 @@ impl<H: Host> Engine<H> {
         !self.ready.is_empty()
             || !self.due.is_empty()
             || self.mail.is_overdue()
+            || self.resolver.has_answers()
             || self.turn.stopping
+    }
+
+    /// Takes in what other threads have left.
+    #[inline]
+    fn take_mail(&mut self) {
+        if self.inbox.take_into(&mut self.ready) {
+            self.resolver.collect();
+        }
     }
 
     fn poll(&mut self) -> Option<Step<H>> {
@@ -256,6 +265,11 @@ impl<H: Host> Engine<H> {
     fn events(&mut self) -> Option<Step<H>> {
         self.turn.stretch += 1;
         if let Some(step) = self.next_datagram() {
+            return Some(step);
+        }
+        if self.resolver.has_answers()
+            && let Some(step) = self.next_answer()
+        {
             return Some(step);
         }
         if !self.dirty.is_empty()

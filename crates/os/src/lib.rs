@@ -12,6 +12,7 @@ pub mod library;
 mod name;
 pub mod poller;
 pub mod process;
+pub mod resolve;
 pub mod socket;
 mod wake;
 

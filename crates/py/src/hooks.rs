@@ -33,6 +33,32 @@ names! {
     read, write, pending, do_handshake, shutdown, unwrap,
 }
 
+/// The members that an address of the commonest kinds is described with.
+#[derive(Debug)]
+pub(crate) struct SocketEnums {
+    /// With their numbers.
+    pub(crate) inet: (i32, Ref),
+    pub(crate) inet6: (i32, Ref),
+    pub(crate) stream: Ref,
+    pub(crate) datagram: Ref,
+    /// The empty canonical name.
+    pub(crate) no_name: Ref,
+}
+
+impl SocketEnums {
+    fn new(members: &Bound<'_, PyAny>) -> PyResult<SocketEnums> {
+        let py = members.py();
+        let [inet, inet6, stream, datagram]: [Bound<'_, PyAny>; 4] = members.extract()?;
+        Ok(SocketEnums {
+            inet: (inet.extract()?, inet.into()),
+            inet6: (inet6.extract()?, inet6.into()),
+            stream: stream.into(),
+            datagram: datagram.into(),
+            no_name: PyString::intern(py, "").into(),
+        })
+    }
+}
+
 /// Everything of Python's that is needed while running.
 #[derive(Debug)]
 pub(crate) struct Hooks {
@@ -59,6 +85,7 @@ pub(crate) struct Hooks {
     pub(crate) eager_task: Ref,
     pub(crate) eager_keywords: Ref,
     pub(crate) set_result_unless_cancelled: Ref,
+    pub(crate) socket_enums: SocketEnums,
     socket: Ref,
     /// 3.13: `Server._attach` takes the transport.
     pub(crate) server_counts_transports: bool,
@@ -102,6 +129,7 @@ impl Hooks {
             eager_task: get("Task")?.into(),
             eager_keywords: eager_keywords.into(),
             set_result_unless_cancelled: get("set_result_unless_cancelled")?.into(),
+            socket_enums: SocketEnums::new(&get("SOCKET_ENUMS")?)?,
             socket: get("Socket")?.into(),
             server_counts_transports: get("SERVER_ATTACH_TAKES_TRANSPORT")?.extract()?,
             datagram_header: get("DATAGRAM_HEADER_SIZE")?.extract()?,

@@ -1,5 +1,7 @@
 //! The host of tests: jobs and connections are names, steps are written down.
 
+use oxloop_os::resolve::Answer;
+
 use crate::engine::Engine;
 use crate::host::Host;
 use crate::moment::Moment;
@@ -143,6 +145,10 @@ impl Bench {
                 format!("{} accept failed, first {}", conn(*key), failure.first)
             }
             Step::Exited(ended) => format!("{} exited {:?}", ended.conn, ended.exit),
+            Step::Resolved(conn, Answer::Names(host, _)) => {
+                format!("{conn} resolved {}", String::from_utf8_lossy(host))
+            }
+            Step::Resolved(conn, answer) => format!("{conn} resolved {answer:?}"),
             Step::PollFailed(error) => format!("poll failed: {}", error.kind()),
             Step::Clock | Step::Wait(_) | Step::Done => String::new(),
         }

@@ -8,10 +8,12 @@ use std::time::Duration;
 use oxloop_os::Name;
 use oxloop_os::datagram::{Inbound, Outbound};
 use oxloop_os::process::Exit;
+use oxloop_os::resolve::{Answer, Query};
 use oxloop_os::socket::Address;
 use oxloop_os::{Batch, Event, Fd, Interest};
 
 use crate::kernel::Kernel;
+use crate::resolver::LookUp;
 
 /// A kernel that does what a test has written down. Clones share one script.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +52,9 @@ struct State {
     shut: Vec<i32>,
     /// What is in the files that are sent.
     contents: HashMap<i32, Vec<u8>>,
+    holds: bool,
+    allowed: usize,
+    lookups: usize,
     /// Who was read or written as a file, not as a socket.
     files: HashSet<i32>,
     exits: HashMap<i32, io::Result<Exit>>,
@@ -216,6 +221,38 @@ impl Script {
         self.state().contents.insert(fd, contents.to_vec());
     }
 
+    /// Names that are looked up from now on wait for [`Script::answer`].
+    pub fn hold_lookups(&self) {
+        self.state().holds = true;
+    }
+
+    /// Lets that many held lookups go on.
+    pub fn answer(&self, count: usize) {
+        self.state().allowed += count;
+        self.shared.woken.notify_all();
+    }
+
+    /// How many lookups have begun.
+    pub fn lookups(&self) -> usize {
+        self.state().lookups
+    }
+
+    fn look_one_up(&self, query: &Query) -> Answer {
+        let mut state = self.state();
+        state.lookups += 1;
+        while state.holds && state.allowed == 0 {
+            state = self.shared.woken.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.allowed = state.allowed.saturating_sub(1);
+        match query {
+            Query::Addresses { host, .. } => {
+                let host = host.as_ref().map_or_else(Vec::new, |host| host.to_bytes().to_vec());
+                Answer::Names(host, Vec::new())
+            }
+            Query::Names { .. } => Answer::Refused(-2, b"unknown".to_vec()),
+        }
+    }
+
     /// How often the end of writing was said.
     pub fn shuts(&self, fd: i32) -> usize {
         self.state().shut.iter().filter(|&&shut| shut == fd).count()
@@ -260,6 +297,11 @@ impl State {
 }
 
 impl Kernel for Script {
+    fn look_up(&self) -> LookUp {
+        let script = self.clone();
+        Arc::new(move |query| script.look_one_up(query))
+    }
+
     fn add(&self, fd: Fd, token: u64, interest: Interest) -> io::Result<()> {
         let mut state = self.state();
         state.note("add", fd, interest);

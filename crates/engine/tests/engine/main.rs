@@ -13,6 +13,7 @@ mod inbox;
 mod interrupted;
 mod listener;
 mod pipes;
+mod resolver;
 mod setup;
 mod stream_close;
 mod stream_end;

@@ -10,6 +10,7 @@
 
 mod accept;
 mod process;
+mod resolve;
 mod run;
 mod schedule;
 mod sock;
@@ -457,6 +458,55 @@ impl Loop {
         count: Option<u64>,
     ) -> PyResult<Option<usize>> {
         sock::send_file(py, fd, file, offset, count)
+    }
+
+    #[pyo3(signature = (host, port, family, r#type, proto, flags, /))]
+    #[expect(clippy::too_many_arguments, reason = "the signature is getaddrinfo's")]
+    fn _resolve_literal<'py>(
+        &self,
+        py: Python<'py>,
+        host: Bound<'py, PyAny>,
+        port: Bound<'py, PyAny>,
+        family: i32,
+        r#type: i32,
+        proto: i32,
+        flags: i32,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.check_closed()?;
+        let wanted = resolve::Wanted { family, kind: r#type, protocol: proto, flags };
+        resolve::literal(py, &host, &port, wanted)
+    }
+
+    #[pyo3(signature = (host, service, family, r#type, proto, flags, /))]
+    fn _resolve<'py>(
+        slf: &Bound<'py, Self>,
+        host: Option<&[u8]>,
+        service: Option<&[u8]>,
+        family: i32,
+        r#type: i32,
+        proto: i32,
+        flags: i32,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        slf.get().check_closed()?;
+        let wanted = resolve::Wanted { family, kind: r#type, protocol: proto, flags };
+        resolve::addresses(slf, host, service, wanted)
+    }
+
+    #[pyo3(signature = (host, port, scope, flags, /))]
+    fn _resolve_name<'py>(
+        slf: &Bound<'py, Self>,
+        host: &str,
+        port: u16,
+        scope: Option<(u32, u32)>,
+        flags: i32,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        slf.get().check_closed()?;
+        resolve::names(slf, host, port, scope, flags)
+    }
+
+    #[pyo3(signature = (token, /))]
+    fn _forget_lookup(&self, token: u64) {
+        resolve::forget(self, token);
     }
 
     fn _watch_once(slf: &Bound<'_, Self>, fd: i32, writing: bool) -> PyResult<Py<PyAny>> {

@@ -97,6 +97,7 @@ fn turns(slf: &Bound<'_, Loop>, signals: &mut Signals) -> PyResult<()> {
             Step::Accepted(key, fd, peer) => super::accept::accepted(slf, key, fd, peer)?,
             Step::AcceptFailed(key, failure) => super::accept::failed(slf, key, &failure)?,
             Step::Exited(ended) => super::process::exited(slf, ended)?,
+            Step::Resolved(future, answer) => super::resolve::resolved(py, &future, answer)?,
             Step::PollFailed(error) => return Err(os_error(py, &error)),
             Step::Done => return Ok(()),
         }
