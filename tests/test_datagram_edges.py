@@ -108,6 +108,23 @@ def test_ipv6(endpoint, plain6, run):
     assert protocol.received == [(b"answer", plain6.getsockname())]
 
 
+def test_ipv6_names_are_written_as_python_writes_them(endpoint, plain6, run):
+    """Mapped IPv4 addresses, on a socket that speaks both."""
+    sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    sock.bind(("::", 0))
+    transport, protocol = endpoint(sock=sock)
+    with socket.socket(type=socket.SOCK_DGRAM) as peer:
+        peer.bind(("127.0.0.1", 0))
+        peer.settimeout(20)
+        host, port = peer.getsockname()
+        peer.sendto(b"x", ("127.0.0.1", name_of(transport)[1]))
+        run(protocol.until_called("datagram_received"))
+        assert protocol.received == [(b"x", (f"::ffff:{host}", port, 0, 0))]
+        transport.sendto(b"y", protocol.received[0][1])
+        assert peer.recv(10) == b"y"
+
+
 @pytest.mark.parametrize(
     "address, kind",
     [

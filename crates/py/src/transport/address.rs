@@ -1,37 +1,54 @@
 //! Socket addresses as Python's `socket` module has them.
 
-use std::net::Ipv6Addr;
+use std::ffi::{c_char, c_uint};
+use std::fmt::Display;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use oxloop_engine::Address;
+use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
-
-use crate::hooks::hooks;
 
 pub(crate) fn to_python<'py>(py: Python<'py>, address: &Address) -> PyResult<Bound<'py, PyAny>> {
-    Ok(match address {
-        Address::V4(v4) => (v4.ip().to_string(), v4.port()).into_pyobject(py)?.into_any(),
-        Address::V6(v6) => {
-            let host = v6_text(v6.ip());
-            (host, v6.port(), v6.flowinfo(), v6.scope_id()).into_pyobject(py)?.into_any()
+    // SAFETY: the formats have the arguments they say, of the types they say, and what is pointed
+    // to is alive for the call. Each call returns a new object, or null with an exception set.
+    let built = unsafe {
+        match address {
+            Address::V4(v4) => {
+                let (host, port) = (terminated(v4.ip()), c_uint::from(v4.port()));
+                ffi::Py_BuildValue(c"(sI)".as_ptr(), host.as_ptr().cast::<c_char>(), port)
+            }
+            Address::V6(v6) => {
+                let (host, port) = (v6_text(v6.ip()), c_uint::from(v6.port()));
+                let (flow, scope): (c_uint, c_uint) = (v6.flowinfo(), v6.scope_id());
+                let host = host.as_ptr().cast::<c_char>();
+                ffi::Py_BuildValue(c"(sIII)".as_ptr(), host, port, flow, scope)
+            }
+            Address::UnixPath(path) => {
+                let len = path.len() as ffi::Py_ssize_t;
+                ffi::PyUnicode_DecodeFSDefaultAndSize(path.as_ptr().cast(), len)
+            }
+            Address::UnixAbstract(name) => {
+                let full = [&[0], name.as_slice()].concat();
+                ffi::PyBytes_FromStringAndSize(full.as_ptr().cast(), full.len() as ffi::Py_ssize_t)
+            }
+            Address::Other => return Ok(py.None().into_bound(py)),
         }
-        Address::UnixPath(path) => hooks().get(py, "fsdecode")?.call1((PyBytes::new(py, path),))?,
-        Address::UnixAbstract(name) => {
-            let full: Vec<u8> = std::iter::once(0).chain(name.iter().copied()).collect();
-            PyBytes::new(py, &full).into_any()
-        }
-        Address::Other => py.None().into_bound(py),
-    })
+    };
+    // SAFETY: as above.
+    unsafe { Bound::from_owned_ptr_or_err(py, built) }
 }
 
 /// As inet_ntop(3) writes it. Rust's own way differs for `::a.b.c.d`.
 fn v6_text(ip: &Ipv6Addr) -> String {
     match ip.segments() {
-        [0, 0, 0, 0, 0, 0, high, low] if high != 0 => {
-            let [a, b] = high.to_be_bytes();
-            let [c, d] = low.to_be_bytes();
-            format!("::{a}.{b}.{c}.{d}")
+        [0, 0, 0, 0, 0, 0, high, _] if high != 0 => {
+            let [.., a, b, c, d] = ip.octets();
+            terminated(format_args!("::{}", Ipv4Addr::new(a, b, c, d)))
         }
-        _ => ip.to_string(),
+        _ => terminated(ip),
     }
+}
+
+fn terminated(text: impl Display) -> String {
+    format!("{text}\0")
 }
