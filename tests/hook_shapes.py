@@ -103,6 +103,10 @@ SIGNATURES = {
     "Loop.sock_recv": (SOCK, _always("self sock n")),
     "Loop.sock_recv_into": (SOCK, _always("self sock buf")),
     "Loop.sock_sendall": (SOCK, _always("self sock data")),
+    "Loop.sock_recvfrom": (SOCK, _always("self sock bufsize")),
+    "Loop.sock_recvfrom_into": (SOCK, _always("self sock buf nbytes")),
+    "Loop.sock_sendto": (SOCK, _always("self sock data address")),
+    "Loop.sock_connect": (SOCK, _always("self sock address")),
     "Loop.sock_accept": (SOCK, _always("self sock")),
     # What oxloop calls, or leaves to the base class to be called.
     "Loop._accept_connection2": (
@@ -215,7 +219,8 @@ LOOP_HOOKS_OF = {
 #: Names of EventLoop and its native half that asyncio does not have: its own.
 OWN_NAMES = """
     _arm_signals _disarm_signals _owns_wakeup_fd _signal_socket _resume_accepting _drop_all
-    _try_recv _try_recv_into _try_send _try_sendfile _resolve _resolve_literal _resolve_name
+    _try_recv _try_recv_into _try_send _try_sendfile _try_recvfrom _try_recvfrom_into
+    _try_sendto _try_connect _try_accept _until_connected _resolve _resolve_literal _resolve_name
     _forget_lookup _until_answered _watch_once _unwatch_once _watched
     _check_socket _until_ready _make_tls_transport _protect
     _watch_child _await_child _child_exited

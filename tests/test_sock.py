@@ -5,7 +5,7 @@ import os
 import socket
 
 import pytest
-from support import recv_all, recv_exactly, since, spin
+from support import recv_all, recv_exactly, run_child, since, spin
 
 
 @pytest.fixture
@@ -224,6 +224,117 @@ def test_connect_refused(loop, run, cleanup):
     with pytest.raises(ConnectionRefusedError):
         run(loop.sock_connect(client, unused.getsockname()))
     assert is_idle(loop, client)
+
+
+def test_a_refused_connection_names_the_address(loop, run, cleanup):
+    for family, host in [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]:
+        unused, client = socket.socket(family), socket.socket(family)
+        cleanup.extend((unused, client))
+        unused.bind((host, 0))
+        client.setblocking(False)
+        address = unused.getsockname()
+        with pytest.raises(ConnectionRefusedError) as refused:
+            run(loop.sock_connect(client, address[:2]))
+        assert refused.value.args[1] == f"Connect call failed {address}"
+
+
+def test_connect_resolves_names(loop, run, listener, cleanup):
+    client = socket.socket()
+    client.setblocking(False)
+    cleanup.append(client)
+    run(loop.sock_connect(client, ("localhost", listener.getsockname()[1])))
+    assert client.getpeername() == listener.getsockname()
+
+
+@pytest.mark.parametrize("address", [("127.0.0.1",), ("127.0.0.1", -1), 5, None])
+def test_connect_to_what_is_no_address(loop, run, cleanup, address):
+    client = socket.socket()
+    client.setblocking(False)
+    cleanup.append(client)
+    with pytest.raises((TypeError, ValueError, OverflowError)):
+        run(loop.sock_connect(client, address))
+
+
+@pytest.mark.parametrize("kind", [str, str.encode])
+def test_unix_addresses(loop, run, cleanup, tmp_path, kind):
+    path = str(tmp_path / "socket")
+    listening, client = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
+    cleanup.extend((listening, client))
+    listening.bind(path)
+    listening.listen()
+    for sock in (listening, client):
+        sock.setblocking(False)
+    run(loop.sock_connect(client, kind(path)))
+    accepted, address = run(loop.sock_accept(listening))
+    cleanup.append(accepted)
+    assert address == "" and client.getpeername() == path
+
+
+def test_what_accept_gives(loop, run, listener, cleanup):
+    client = socket.create_connection(listener.getsockname())
+    cleanup.append(client)
+    accepted, address = run(loop.sock_accept(listener))
+    cleanup.append(accepted)
+    assert type(accepted) is socket.socket and address == client.getsockname()
+    assert (accepted.family, accepted.type) == (socket.AF_INET, socket.SOCK_STREAM)
+    assert accepted.gettimeout() == 0 and not os.get_blocking(accepted.fileno())
+    assert not accepted.get_inheritable() and accepted.proto == listener.proto
+
+
+def test_audit_hooks_may_refuse(loop_kind):
+    child = run_child(
+        loop_kind,
+        """
+        import socket, sys
+        refused = []
+        def hook(event, args):
+            if event in ("socket.connect", "socket.sendto"):
+                refused.append((event, args[1]))
+                raise PermissionError(event)
+        listener = socket.create_server(("127.0.0.1", 0))
+        udp = socket.socket(type=socket.SOCK_DGRAM)
+        client = socket.socket()
+        address = listener.getsockname()
+        loop = new_event_loop()
+        for sock in (listener, udp, client):
+            sock.setblocking(False)
+        sys.addaudithook(hook)
+        for call in (loop.sock_connect(client, address), loop.sock_sendto(udp, b"x", address)):
+            try:
+                loop.run_until_complete(call)
+            except PermissionError:
+                pass
+        loop.close()
+        assert refused == [("socket.connect", address), ("socket.sendto", address)], refused
+        try:
+            listener.accept()
+        except BlockingIOError:
+            print("nobody connected")
+        """,
+    )
+    assert (child.returncode, child.stdout) == (0, "nobody connected\n"), child.stderr
+
+
+def test_a_guarded_method_of_the_class_is_called(loop, run, monkeypatch, listener, udp, cleanup):
+    client = socket.socket()
+    client.setblocking(False)
+    cleanup.append(client)
+
+    def guard(sock, *args):
+        raise PermissionError("guarded")
+
+    monkeypatch.setattr(socket.socket, "connect", guard)
+    monkeypatch.setattr(socket.socket, "sendto", guard)
+    with pytest.raises(PermissionError, match="guarded"):
+        run(loop.sock_connect(client, listener.getsockname()))
+    with pytest.raises(PermissionError, match="guarded"):
+        run(loop.sock_sendto(udp[0], b"x", udp[1].getsockname()))
+
+
+@pytest.mark.parametrize("count", [-1, 11])
+def test_wrong_sizes(loop, run, udp, count):
+    with pytest.raises(ValueError):
+        run(loop.sock_recvfrom_into(udp[0], bytearray(10), count))
 
 
 # ── cancelling ───────────────────────────────────────────────────────────────────────────────

@@ -87,6 +87,24 @@ def test_abstract_names(loop, run, kind):
     spin(loop)
 
 
+def test_a_client_without_a_name(loop, run, path):
+    names = []
+
+    class Server(asyncio.Protocol):
+        def connection_made(self, transport):
+            names.append(transport.get_extra_info("peername"))
+            transport.close()
+
+    async def main():
+        server = await loop.create_unix_server(Server, path)
+        transport, protocol = await loop.create_unix_connection(Recorder, path)
+        await protocol.lost
+        server.close()
+
+    run(main())
+    assert names == [""]
+
+
 def test_extra_info(loop, run, path):
     async def main():
         async with serving(loop, path):

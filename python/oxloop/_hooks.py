@@ -54,6 +54,7 @@ set_result_unless_cancelled = futures._set_result_unless_cancelled
 transport_socket = trsock.TransportSocket
 strerror = os.strerror
 fsdecode = os.fsdecode
+audit = sys.audit
 base_create_task = base_events.BaseEventLoop.create_task
 original_handle_run = Handle._run
 
@@ -953,6 +954,16 @@ def report_child_error(loop, transport, exc):
 # -- names for the Python half ---------------------------------------------------------------
 
 check_ssl_socket = base_events._check_ssl_socket
+
+
+# -- sockets ---------------------------------------------------------------------------------
+
+_socket_base = socket.socket.__base__
+#: Plain numbers, without the enum that the properties of ``socket.socket`` make of them.
+socket_family = _socket_base.family.__get__
+socket_type = _socket_base.type.__get__
+socket_connect = _socket_base.connect
+socket_sendto = _socket_base.sendto
 
 
 # -- names -----------------------------------------------------------------------------------

@@ -7,9 +7,9 @@ use std::time::Duration;
 use oxloop_os::datagram::{self, Inbound, Outbound};
 use oxloop_os::file;
 use oxloop_os::process::{self, Exit};
-use oxloop_os::resolve;
 use oxloop_os::socket::{self, Address};
-use oxloop_os::{Batch, Fd, Interest, Poller, clock, fd};
+use oxloop_os::{Batch, Fd, Interest, Name, Poller, clock, fd};
+use oxloop_os::{peer, resolve};
 
 use crate::resolver::LookUp;
 
@@ -31,6 +31,8 @@ pub trait Kernel: Send + Sync + 'static {
     fn receive(&self, fd: Fd, buffer: &mut [u8]) -> io::Result<usize>;
     /// As `receive`, of a socket that may be a blocking one: never waits.
     fn try_receive(&self, fd: Fd, buffer: &mut [u8]) -> io::Result<usize>;
+    /// As `try_receive`, with the name of the sender.
+    fn try_receive_from(&self, fd: Fd, buffer: &mut [u8]) -> io::Result<(usize, Name)>;
     fn send(&self, fd: Fd, data: &[u8]) -> io::Result<usize>;
     fn send_vectored(&self, fd: Fd, pieces: &[IoSlice<'_>]) -> io::Result<usize>;
     fn shutdown_write(&self, fd: Fd) -> io::Result<()>;
@@ -127,6 +129,10 @@ impl Kernel for System {
 
     fn try_receive(&self, fd: Fd, buffer: &mut [u8]) -> io::Result<usize> {
         socket::try_receive(fd, buffer)
+    }
+
+    fn try_receive_from(&self, fd: Fd, buffer: &mut [u8]) -> io::Result<(usize, Name)> {
+        peer::receive_from(fd, buffer)
     }
 
     fn send(&self, fd: Fd, data: &[u8]) -> io::Result<usize> {

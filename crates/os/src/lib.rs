@@ -10,6 +10,7 @@ pub mod fd;
 pub mod file;
 pub mod library;
 mod name;
+pub mod peer;
 pub mod poller;
 pub mod process;
 pub mod resolve;

@@ -5,10 +5,11 @@ use std::net::{SocketAddrV4, SocketAddrV6};
 
 use rustix::net::{
     self, AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketAddrAny,
-    SocketAddrUnix, SocketFlags,
+    SocketAddrUnix,
 };
 
 use crate::fd::Fd;
+use crate::peer;
 
 /// Where a socket is bound or connected to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,9 +68,8 @@ pub fn shutdown_write(fd: Fd) -> io::Result<()> {
 
 /// Takes one connection from a listening socket; it is non-blocking and not inherited by children.
 pub fn accept(listener: Fd) -> io::Result<(Fd, Address)> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let (socket, peer) = net::acceptfrom_with(listener.borrow(), flags)?;
-    Ok((Fd::from_owned(socket), peer.map_or(Address::Other, Address::from)))
+    let (socket, name) = peer::accept(listener)?;
+    Ok((socket, name.address()))
 }
 
 /// The address that the socket is bound to.

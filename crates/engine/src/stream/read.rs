@@ -6,7 +6,7 @@
 
 use std::io;
 
-use oxloop_os::Fd;
+use oxloop_os::{Fd, Name};
 
 use crate::engine::Engine;
 use crate::host::Host;
@@ -63,6 +63,15 @@ impl<H: Host> Engine<H> {
         }
         let count = self.kernel.try_receive(fd, &mut self.scratch[..count])?;
         Ok(&self.scratch[..count])
+    }
+
+    /// As [`Engine::receive_scratch`], of one message and with its sender.
+    pub fn receive_scratch_from(&mut self, fd: Fd, count: usize) -> io::Result<(&[u8], Name)> {
+        if self.scratch.len() < count && self.grow_scratch(count).is_err() {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        let (count, name) = self.kernel.try_receive_from(fd, &mut self.scratch[..count])?;
+        Ok((&self.scratch[..count], name))
     }
 
     /// Reports no data until [`Engine::start_reading`].

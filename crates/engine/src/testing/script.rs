@@ -385,6 +385,10 @@ impl Kernel for Script {
         self.receive(fd, buffer)
     }
 
+    fn try_receive_from(&self, fd: Fd, buffer: &mut [u8]) -> io::Result<(usize, Name)> {
+        Ok((self.receive(fd, buffer)?, Name::from_raw(&[])))
+    }
+
     fn send_file(&self, fd: Fd, file: Fd, offset: u64, count: usize) -> io::Result<usize> {
         let mut state = self.state();
         state.attempt("send_file")?;

@@ -14,6 +14,7 @@ mod resolve;
 mod run;
 mod schedule;
 mod sock;
+mod sock_peer;
 mod tasks;
 mod watch;
 
@@ -447,6 +448,50 @@ impl Loop {
         start: usize,
     ) -> PyResult<Option<usize>> {
         sock::send(py, fd, data, start)
+    }
+
+    fn _try_recvfrom<'py>(
+        &self,
+        py: Python<'py>,
+        fd: i32,
+        count: isize,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        sock_peer::receive_from(py, self, fd, count)
+    }
+
+    fn _try_recvfrom_into<'py>(
+        &self,
+        py: Python<'py>,
+        fd: i32,
+        buffer: Bound<'py, PyAny>,
+        count: isize,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        sock_peer::receive_from_into(py, fd, &buffer, count)
+    }
+
+    fn _try_sendto(
+        &self,
+        py: Python<'_>,
+        sock: &Bound<'_, PyAny>,
+        family: i32,
+        data: &Bound<'_, PyAny>,
+        address: &Bound<'_, PyAny>,
+    ) -> PyResult<isize> {
+        sock_peer::send_to(py, sock, family, data, address)
+    }
+
+    fn _try_connect(
+        &self,
+        py: Python<'_>,
+        sock: &Bound<'_, PyAny>,
+        family: i32,
+        address: &Bound<'_, PyAny>,
+    ) -> PyResult<isize> {
+        sock_peer::connect(py, sock, family, address)
+    }
+
+    fn _try_accept<'py>(&self, py: Python<'py>, fd: i32) -> PyResult<Option<Bound<'py, PyAny>>> {
+        sock_peer::accept(py, fd)
     }
 
     fn _try_sendfile(

@@ -18,7 +18,7 @@ use crate::host::Job;
 use crate::raw::{Ref, View, copy_context};
 
 /// The most that one receive asks for, in bytes. More than a socket's buffer mostly holds.
-const RECEIVE_AT_MOST: usize = 256 * 1024;
+pub(super) const RECEIVE_AT_MOST: usize = 256 * 1024;
 
 /// The most that one send of a file asks for, in bytes: others have their turn in between.
 const SEND_AT_MOST: u64 = 2 * 1024 * 1024;
@@ -154,7 +154,7 @@ fn direction(writing: bool) -> Direction {
     if writing { Direction::Write } else { Direction::Read }
 }
 
-fn descriptor(fd: i32) -> PyResult<Fd> {
+pub(super) fn descriptor(fd: i32) -> PyResult<Fd> {
     // What the socket's own method would raise: it is closed.
     Fd::new(fd).ok_or_else(|| {
         const EBADF: i32 = 9;
@@ -163,7 +163,7 @@ fn descriptor(fd: i32) -> PyResult<Fd> {
     })
 }
 
-fn none_if_blocked<T>(py: Python<'_>, error: &io::Error) -> PyResult<Option<T>> {
+pub(super) fn none_if_blocked<T>(py: Python<'_>, error: &io::Error) -> PyResult<Option<T>> {
     match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(None),
         _ => Err(os_error(py, error)),

@@ -33,7 +33,7 @@ use crate::event_loop::Loop;
 use crate::raw::Ref;
 
 pub(crate) use address::to_python as address_to_python;
-pub(crate) use datagram::make_datagram_transport;
+pub(crate) use datagram::{Family, make_datagram_transport};
 pub(crate) use open::{Opening, make_socket_transport};
 pub(crate) use pipe::make_pipe_transport;
 pub(crate) use tls::{Session, Tls, TlsOpening, make_tls_transport, start_tls};

@@ -12,7 +12,7 @@ use pyo3::types::{PyBytes, PyInt, PyString, PyTuple};
 
 /// The families of datagram sockets whose addresses are known here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Family {
+pub(crate) enum Family {
     V4,
     V6,
     Unix,
@@ -22,6 +22,16 @@ pub(super) enum Family {
 const MAX_FLOW: u32 = 0xf_ffff;
 
 impl Family {
+    /// Of a socket whose family has that number.
+    pub(crate) fn from_number(family: i32) -> Option<Family> {
+        match family {
+            1 => Some(Family::Unix),
+            2 => Some(Family::V4),
+            10 => Some(Family::V6),
+            _ => None,
+        }
+    }
+
     /// Of a socket with that address.
     pub(super) fn of(address: &Address) -> Option<Family> {
         match address {
@@ -33,7 +43,7 @@ impl Family {
     }
 
     /// The name of `address`, if that can be told from it alone.
-    pub(super) fn name(self, address: &Bound<'_, PyAny>) -> Option<Name> {
+    pub(crate) fn name(self, address: &Bound<'_, PyAny>) -> Option<Name> {
         match self {
             Family::V4 => v4(address.cast_exact::<PyTuple>().ok()?),
             Family::V6 => v6(address.cast_exact::<PyTuple>().ok()?),

@@ -18,10 +18,10 @@ use pyo3::prelude::*;
 use super::Transport;
 use crate::raw::{Ref, Slot};
 
+pub(crate) use destination::Family;
 pub(crate) use open::make_datagram_transport;
 pub(super) use table::datagram_table;
 
-use destination::Family;
 use peers::Peers;
 
 /// What a datagram transport has beyond the tail.
