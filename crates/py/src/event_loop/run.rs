@@ -1,5 +1,7 @@
 //! Driving the engine: what each of its steps means in Python.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
 use oxloop_engine::{Moment, Step};
 use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
@@ -16,20 +18,26 @@ use crate::transport::Transport;
 
 /// Runs turns until `stop()`. Whatever happens, the loop is not running afterwards.
 pub(super) fn run_forever(slf: &Bound<'_, Loop>) -> PyResult<()> {
-    let (py, this) = (slf.py(), slf.get());
+    let py = slf.py();
+    // Looked up before the run: afterwards there may be no memory to do so.
+    let end = hooks().get(py, "end_run")?;
     hooks().get(py, "begin_run")?.call1((slf,))?;
-    let result = loop {
+    let run = catch_unwind(AssertUnwindSafe(|| run_until_stopped(slf)));
+    let ended = end.call1((slf,)).map(drop);
+    match run {
+        Ok(result) => result.and(ended),
+        Err(panic) => resume_unwind(panic),
+    }
+}
+
+fn run_until_stopped(slf: &Bound<'_, Loop>) -> PyResult<()> {
+    loop {
         // By name: a subclass may have one of its own, which is a turn and no more.
-        let turn = slf.call_method0("_run_once");
-        let stopping = this.engine().is_stopping();
-        match turn {
-            Err(error) => break Err(error),
-            Ok(_) if stopping => break Ok(()),
-            Ok(_) => {}
+        slf.call_method0("_run_once")?;
+        if slf.get().engine().is_stopping() {
+            return Ok(());
         }
-    };
-    let ended = hooks().get(py, "end_run").and_then(|end| end.call1((slf,)));
-    result.and(ended.map(drop))
+    }
 }
 
 /// Runs turns until `stop()` if the loop is running, exactly one turn if it is not.
