@@ -25,7 +25,7 @@ macro_rules! names {
 }
 
 names! {
-    context, time, name, eager_start, _run, _cancelled, Future, Task,
+    context, time, name, eager_start, _run, _run_once, _cancelled, Future, Task,
     connection_made, connection_lost, data_received, eof_received,
     datagram_received, error_received,
     get_buffer, buffer_updated, pause_writing, resume_writing,
@@ -142,7 +142,14 @@ impl Hooks {
 
     /// A function or class of `oxloop._hooks`, for what is not called often.
     pub(crate) fn get<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
-        self.module.bind(py).getattr(name)
+        // PyO3 makes the string with a panic where there is no memory for it.
+        // SAFETY: a module, and a string of that length; new references or null with an exception.
+        let value = unsafe {
+            let (start, length) = (name.as_ptr().cast(), name.len() as ffi::Py_ssize_t);
+            let name = Ref::from_owned(py, ffi::PyUnicode_FromStringAndSize(start, length))?;
+            Ref::from_owned(py, ffi::PyObject_GetAttr(self.module.as_ptr(), name.as_ptr()))?
+        };
+        Ok(value.bind(py).clone())
     }
 
     pub(crate) fn base_class<'py>(

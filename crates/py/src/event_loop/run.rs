@@ -6,6 +6,7 @@ use oxloop_engine::{Moment, Step};
 use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
 use super::schedule::now;
 use super::{Loop, LoopRef};
@@ -31,9 +32,10 @@ pub(super) fn run_forever(slf: &Bound<'_, Loop>) -> PyResult<()> {
 }
 
 fn run_until_stopped(slf: &Bound<'_, Loop>) -> PyResult<()> {
+    let py = slf.py();
     loop {
         // By name: a subclass may have one of its own, which is a turn and no more.
-        slf.call_method0("_run_once")?;
+        slf.call_method0(hooks().names._run_once.bind(py).cast::<PyString>()?)?;
         if slf.get().engine().is_stopping() {
             return Ok(());
         }
