@@ -41,7 +41,6 @@ DIFFERENCES = {
     "*.write(data=gaps) *": "refused at the call: asyncio ends the connection",
     "write_pipe.write(data=wide) *": "asyncio takes the number of items for that of bytes",
     "write_pipe.abort(*) *": "asyncio stumbles over its own attributes",
-    "loop.*sendfile(count=huge) *": "any count is one; asyncio passes it to the kernel before 3.13",
     "datagram.sendto(*) closed": "asyncio stumbles over its own attributes",
 }
 #: The same, for what is being made native and may differ until then.
