@@ -278,7 +278,7 @@ def test_stop_is_forgotten_after_the_run(loop):
     loop.call_soon(loop.stop)
     loop.run_forever()
     loop.call_soon(loop.call_soon, ran.append, "second turn")
-    loop.call_later(0.005, loop.stop)
+    loop.call_later(0.1, loop.stop)
     loop.run_forever()
     assert ran == ["second turn"]
 
