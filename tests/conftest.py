@@ -77,6 +77,14 @@ def pytest_collection_finish(session):
     gc.freeze()
 
 
+@pytest.fixture(autouse=True)
+def origin_tracking():
+    """Debug mode turns it on for the thread; a run that a test breaks may leave it on."""
+    depth = sys.get_coroutine_origin_tracking_depth()
+    yield
+    sys.set_coroutine_origin_tracking_depth(depth)
+
+
 @pytest.fixture(params=KINDS)
 def loop_kind(request):
     return request.param
