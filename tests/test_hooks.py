@@ -27,6 +27,7 @@ pytestmark = pytest.mark.oxloop_only
 
 BASE = asyncio.SelectorEventLoop
 RUST = Path(__file__).parent.parent / "crates" / "py" / "src"
+STREAMS = "crates/py/src/streams/"
 HAVE_C_TASKS = asyncio.Task.__module__ == "_asyncio"
 STATE = {"_closed", "_stopping", "_debug", "_thread_id", "_task_factory"}
 OpenTransport = type("OpenTransport", (), {"is_closing": lambda self: False})
@@ -284,6 +285,24 @@ def test_tls_protocol():
         expect("SSLObject._sslobj: what it lacks", shapes.SESSION, set(), missing)
     returned = re.findall(r"return (.*)", inspect.getsource(BASE._make_ssl_transport))
     expect("_make_ssl_transport", shapes.LOOP, ["ssl_protocol._app_transport"], returned)
+
+
+def test_streams():
+    """What crates/py/src/streams takes for granted of asyncio's stream objects."""
+    assert _hooks.are_streams_known()
+    assert all(map(_hooks.is_stream_class_stock, _hooks.STREAM_CLASSES))
+    reader, protocol, writer = _hooks.STREAM_CLASSES
+    names = "read readline readuntil readexactly __anext__ feed_data at_eof exception"
+    expect("StreamReader", STREAMS, set(), set(names.split()) - vars(reader).keys())
+    expect("StreamReaderProtocol", STREAMS, property, type(protocol._stream_reader))
+    for method, names in (
+        (writer.drain, "_reader _transport _protocol _drain_helper"),
+        (protocol._drain_helper, "_connection_lost _paused"),
+        (protocol.connection_made, "_client_connected_cb _stream_reader"),
+        (reader._wait_for_data, "_waiter _eof _paused create_future"),
+    ):
+        missing = set(names.split()) - set(method.__code__.co_names)
+        expect(method.__qualname__, STREAMS, set(), missing)
 
 
 def test_small_functions():

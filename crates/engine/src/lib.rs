@@ -49,7 +49,7 @@ pub use ready::Ready;
 pub use resolver::{LookUp, needs_no_network};
 pub use slots::{Key, Slots};
 pub use step::{AcceptFailure, Direction, Flushed, Step, Wait};
-pub use stream::{Closing, End, FileSent, Limits, Settled, WriteQueue, Wrote};
+pub use stream::{Closing, End, FileSent, Limits, ReadQueue, Settled, WriteQueue, Wrote};
 pub use timers::Timers;
 pub use tls::{Farewell, FlowChange, Progress, Pump, Taken, TlsSession, TlsStep};
 pub use watch::Replaced;

@@ -31,6 +31,9 @@ names! {
     get_buffer, buffer_updated, pause_writing, resume_writing,
     _attach, _detach, _check_thread, _check_callback,
     read, write, pending, do_handshake, shutdown, unwrap,
+    cancelled, set_result, create_future, pause_reading, resume_reading, __class__, _connected, _strong_reader,
+    _buffer, _eof, _waiter, _exception, _transport, _paused, _limit, _loop,
+    _reader, _protocol, _stream_reader, _connection_lost, _client_connected_cb,
 }
 
 /// The members that an address of the commonest kinds is described with.

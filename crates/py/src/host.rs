@@ -40,6 +40,10 @@ impl HeldBytes {
     pub(crate) fn new(bytes: Ref) -> HeldBytes {
         HeldBytes(bytes)
     }
+
+    pub(crate) fn into_ref(self) -> Ref {
+        self.0
+    }
 }
 
 impl AsRef<[u8]> for HeldBytes {
@@ -47,8 +51,8 @@ impl AsRef<[u8]> for HeldBytes {
         use pyo3::ffi;
         // SAFETY: an exact bytes object, immutable and alive while it is held.
         unsafe {
-            let start = ffi::PyBytes_AsString(self.0.as_ptr()).cast::<u8>();
-            let length = ffi::PyBytes_Size(self.0.as_ptr());
+            let start = ffi::PyBytes_AS_STRING(self.0.as_ptr()).cast::<u8>();
+            let length = ffi::Py_SIZE(self.0.as_ptr());
             std::slice::from_raw_parts(start, usize::try_from(length).unwrap_or(0))
         }
     }

@@ -15,6 +15,7 @@ mod handle;
 mod hooks;
 mod host;
 mod raw;
+mod streams;
 mod transport;
 
 use pyo3::prelude::*;
@@ -26,6 +27,7 @@ fn _oxloop(module: &Bound<'_, PyModule>) -> PyResult<()> {
     hooks::Hooks::load(py)?;
     handle::init(py, hooks::hooks())?;
     transport::init(py, hooks::hooks())?;
+    streams::init(py)?;
     event_loop::init(py)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<event_loop::Loop>()?;

@@ -10,6 +10,7 @@ mod flow;
 mod medium;
 mod queue;
 mod read;
+mod read_queue;
 mod write;
 
 use std::io;
@@ -26,6 +27,7 @@ pub(crate) use flow::Flow;
 pub use flow::Limits;
 pub use medium::End;
 pub use queue::WriteQueue;
+pub use read_queue::ReadQueue;
 pub use write::{Closing, Settled, Wrote};
 
 use file::Outgoing;

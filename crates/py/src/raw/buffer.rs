@@ -5,6 +5,9 @@ use std::mem::MaybeUninit;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::PyByteArray;
+
+use super::Ref;
 
 /// A contiguous view of an object's bytes, released when dropped. The exporter may not resize or
 /// free the memory meanwhile; others may still write to it.
@@ -66,5 +69,74 @@ impl Drop for View {
     fn drop(&mut self) {
         // SAFETY: obtained by PyObject_GetBuffer; released once, attached.
         unsafe { ffi::PyBuffer_Release(&mut *self.buffer) }
+    }
+}
+
+/// An exact `bytearray`, which Python may have as well.
+#[derive(Debug)]
+pub(crate) struct ByteArray(Ref);
+
+impl ByteArray {
+    /// `None` if `object` is anything else, also of a subclass.
+    pub(crate) fn of(object: &Bound<'_, PyAny>) -> Option<ByteArray> {
+        object.cast_exact::<PyByteArray>().ok().map(|object| ByteArray(object.into()))
+    }
+
+    pub(crate) fn new(py: Python<'_>, bytes: &[u8]) -> PyResult<ByteArray> {
+        // SAFETY: copies the bytes.
+        let made = unsafe {
+            let start = bytes.as_ptr().cast();
+            Ref::from_owned(py, ffi::PyByteArray_FromStringAndSize(start, bytes.len() as isize))
+        };
+        made.map(ByteArray)
+    }
+
+    pub(crate) fn object(&self) -> &Ref {
+        &self.0
+    }
+
+    /// Whether nobody else can see it.
+    #[inline]
+    pub(crate) fn is_ours_alone(&self) -> bool {
+        // SAFETY: a live object.
+        unsafe { ffi::Py_REFCNT(self.0.as_ptr()) == 1 }
+    }
+
+    /// The bytes. No Python may run while they are borrowed.
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: an exact bytearray, unchanged while it is borrowed.
+        unsafe {
+            let start = ffi::PyByteArray_AsString(self.0.as_ptr()).cast::<u8>();
+            let length = ffi::PyByteArray_Size(self.0.as_ptr());
+            std::slice::from_raw_parts(start, usize::try_from(length).unwrap_or(0))
+        }
+    }
+
+    /// BufferError while somebody views its memory, as from its own methods.
+    pub(crate) fn append(&mut self, py: Python<'_>, data: &[u8]) -> PyResult<()> {
+        let old = self.bytes().len();
+        self.resize(py, old.saturating_add(data.len()))?;
+        // SAFETY: it has room for `data` behind what there was.
+        unsafe {
+            let start = ffi::PyByteArray_AsString(self.0.as_ptr()).cast::<u8>().add(old);
+            std::ptr::copy_nonoverlapping(data.as_ptr(), start, data.len());
+        }
+        Ok(())
+    }
+
+    /// Removes the first `count` bytes.
+    pub(crate) fn advance(&mut self, py: Python<'_>, count: usize) -> PyResult<()> {
+        let count = ffi::Py_ssize_t::try_from(count).unwrap_or(ffi::Py_ssize_t::MAX);
+        // SAFETY: a live sequence.
+        let status = unsafe { ffi::PySequence_DelSlice(self.0.as_ptr(), 0, count) };
+        if status < 0 { Err(PyErr::fetch(py)) } else { Ok(()) }
+    }
+
+    fn resize(&mut self, py: Python<'_>, size: usize) -> PyResult<()> {
+        let size = ffi::Py_ssize_t::try_from(size).unwrap_or(ffi::Py_ssize_t::MAX);
+        // SAFETY: an exact bytearray; fails while it is viewed.
+        let status = unsafe { ffi::PyByteArray_Resize(self.0.as_ptr(), size) };
+        if status < 0 { Err(PyErr::fetch(py)) } else { Ok(()) }
     }
 }

@@ -72,6 +72,17 @@ impl<'a> Arguments<'a> {
         Arguments { positional, keywords, values }
     }
 
+    /// No arguments at all.
+    pub(crate) fn none() -> Arguments<'static> {
+        Arguments::positional(&[])
+    }
+
+    /// Positional arguments alone, live objects.
+    pub(crate) fn positional(values: &'a [*mut ffi::PyObject]) -> Arguments<'a> {
+        let keywords = std::ptr::null_mut();
+        Arguments { positional: values, keywords, values: values.as_ptr_range().end }
+    }
+
     pub(crate) fn has_no_keywords(&self) -> bool {
         self.keywords.is_null()
     }
@@ -396,6 +407,25 @@ pub(crate) fn install(
         };
         // SAFETY: `ml_name` is a C string literal.
         let name = unsafe { CStr::from_ptr((*definition).ml_name) };
+        class.setattr(PyString::new(py, &name.to_string_lossy()), descriptor.bind(py))?;
+    }
+    Ok(())
+}
+
+/// Adds attributes to a type that exists already, as [`install`] does methods.
+pub(crate) fn install_attributes(
+    class: &Bound<'_, PyType>,
+    attributes: Vec<ffi::PyGetSetDef>,
+) -> PyResult<()> {
+    let py = class.py();
+    for definition in attributes {
+        let definition: *mut ffi::PyGetSetDef = Box::leak(Box::new(definition));
+        // SAFETY: a type object and a definition that is never freed.
+        let descriptor = unsafe {
+            Ref::from_owned(py, ffi::PyDescr_NewGetSet(class.as_type_ptr(), definition))?
+        };
+        // SAFETY: `name` is a C string literal.
+        let name = unsafe { CStr::from_ptr((*definition).name) };
         class.setattr(PyString::new(py, &name.to_string_lossy()), descriptor.bind(py))?;
     }
     Ok(())

@@ -11,16 +11,19 @@ mod entry;
 mod global;
 mod method;
 mod named;
+mod object;
 mod raised;
 mod reference;
 
-pub(crate) use buffer::View;
+pub(crate) use buffer::{ByteArray, View};
 pub(crate) use class::{Class, ClassSpec, base_size, slot, slot_offset};
 pub(crate) use context::{call_in, copy_context, enter_context};
 pub(crate) use entry::{entry, entry_status};
 pub(crate) use global::Global;
 pub(crate) use method::{
-    Arguments, Output, call_forwarding, call_with, getset, install, leak_table, method,
+    Arguments, Output, call_forwarding, call_with, getset, install, install_attributes, leak_table,
+    method,
 };
+pub(crate) use object::{Sent, dict_get, dict_set, instance_dict, send, set_generic};
 pub(crate) use raised::{Raised, Restore};
 pub(crate) use reference::{Ref, Slot};

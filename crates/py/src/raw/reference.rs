@@ -129,6 +129,10 @@ impl Slot {
         Slot(Cell::new(None))
     }
 
+    pub(crate) fn filled(reference: Ref) -> Slot {
+        Slot(Cell::new(Some(reference)))
+    }
+
     pub(crate) fn get(&self, py: Python<'_>) -> Option<Ref> {
         let reference = self.0.take();
         let copy = reference.as_ref().map(|reference| reference.clone_ref(py));

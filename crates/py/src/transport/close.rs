@@ -106,7 +106,8 @@ impl Transport<'_> {
         }
         let closed = self.close_socket(py);
         let tail = self.tail;
-        let gone = (tail.protocol.take(), tail.owner.take(), tail.context.take());
+        let reading = (tail.protocol.take(), tail.inflow.take());
+        let gone = (reading, tail.owner.take(), tail.context.take());
         self.forget_loop(py);
         let detached = match tail.server.take() {
             Some(server) => self.detach(py, &server),

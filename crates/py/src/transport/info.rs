@@ -14,6 +14,7 @@ use super::types::{Kind, base_slots};
 use super::{Tls, Transport, address};
 use crate::hooks::hooks;
 use crate::raw::{Ref, slot};
+use crate::streams;
 
 impl Transport<'_> {
     pub(super) fn get_extra(py: Python<'_>, this: Transport<'_>) -> PyResult<Ref> {
@@ -123,7 +124,9 @@ impl Transport<'_> {
         self.tail.protected.set(protected);
         self.tail.buffered.set(buffered);
         self.tail.connected.set(true);
-        let old = self.tail.protocol.replace(Some(protocol.into()));
+        let inflow = streams::adopt(py, protocol);
+        let old =
+            (self.tail.protocol.replace(Some(protocol.into())), self.tail.inflow.replace(inflow));
         if let (Some(owner), Some(stream)) = (self.owner(py), self.stream()) {
             owner.engine().set_offered(stream, buffered);
         }

@@ -36,6 +36,7 @@ pub(crate) use address::to_python as address_to_python;
 pub(crate) use datagram::{Family, make_datagram_transport};
 pub(crate) use open::{Opening, make_socket_transport};
 pub(crate) use pipe::make_pipe_transport;
+pub(crate) use read::call_method;
 pub(crate) use tls::{Session, Tls, TlsOpening, make_tls_transport, start_tls};
 pub(crate) use types::type_objects;
 

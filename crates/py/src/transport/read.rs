@@ -8,13 +8,14 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use super::Transport;
 use super::types::Kind;
+use super::{Tail, Transport};
 use crate::errors::os_error;
 use crate::event_loop::Loop;
 use crate::handle::is_exit;
 use crate::hooks::hooks;
 use crate::raw::{Ref, View};
+use crate::streams;
 
 impl Transport<'_> {
     /// Data is in the engine's buffer.
@@ -36,9 +37,13 @@ impl Transport<'_> {
             // The bytes are read and cannot be delivered: better no connection than a gap.
             Err(error) => return this.fatal_error(py, error, this.tail.kind.read_error()),
         };
-        let result = this.call_protocol(py, |protocol| {
-            call_method(py, protocol, &hooks().names.data_received, Some(&data)).map(drop)
-        });
+        let Tail { protocol, inflow, .. } = this.tail;
+        let result = match streams::fed(py, protocol, inflow) {
+            Some(inflow) => inflow.get().feed(py, data).map(Some),
+            None => this.call_protocol(py, |protocol| {
+                call_method(py, protocol, &hooks().names.data_received, Some(&data)).map(drop)
+            }),
+        };
         this.guard(py, result, "Fatal error: protocol.data_received() call failed.")
     }
 
@@ -183,7 +188,7 @@ fn conn(py: Python<'_>, owner: &Loop, key: Key) -> Option<Ref> {
 
 /// `object.name(argument)`, without a bound method in between.
 #[inline]
-pub(super) fn call_method(
+pub(crate) fn call_method(
     py: Python<'_>,
     object: &Ref,
     name: &Ref,

@@ -22,6 +22,8 @@ pub(super) struct Tail {
     pub(super) kind: Kind,
     pub(super) owner: Slot,
     pub(super) protocol: Slot,
+    /// Of a protocol of asyncio's streams: where what is received goes instead.
+    pub(super) inflow: Slot,
     pub(super) context: Slot,
     pub(super) server: Slot,
     /// The Python socket: given, or made when somebody asks for it. Of a pipe transport, the file.
@@ -55,6 +57,7 @@ impl Tail {
             weak: Cell::new(std::ptr::null_mut()),
             owner: Slot::default(),
             protocol: Slot::default(),
+            inflow: Slot::default(),
             context: Slot::default(),
             server: Slot::default(),
             sock: Slot::default(),
@@ -75,8 +78,9 @@ impl Tail {
         }
     }
 
-    fn slots(&self) -> [&Slot; 6] {
-        [&self.owner, &self.protocol, &self.context, &self.server, &self.sock, &self.file_waiter]
+    fn slots(&self) -> [&Slot; 7] {
+        let Tail { owner, protocol, inflow, context, server, sock, file_waiter, .. } = self;
+        [owner, protocol, inflow, context, server, sock, file_waiter]
     }
 
     /// Visits what the tail refers to.

@@ -290,4 +290,12 @@ impl Transport<'_> {
             _ => false,
         })
     }
+
+    /// Whether `protocol` is the one that is called, the connection is open, and nobody has assigned
+    /// to an attribute of the transport.
+    pub(crate) fn is_open_for(self, protocol: &Ref) -> bool {
+        let tail = self.tail;
+        let usual = tail.dict.get().is_null() && tail.protocol.as_ptr() == protocol.as_ptr();
+        usual && !tail.closing.get()
+    }
 }

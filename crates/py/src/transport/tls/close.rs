@@ -123,6 +123,7 @@ impl Tls<'_> {
         let stopped = self.stop_timer(py);
         let error = error.or_else(|| tail.verdict.get(py));
         let (protocol, owner) = (tail.protocol.take(), tail.owner.take());
+        tail.inflow.set(None);
         tail.verdict.set(None);
         let told = match &protocol {
             Some(protocol) if tail.connected.get() => self.tell_lost(py, protocol, error.as_ref()),
@@ -194,6 +195,14 @@ impl Tls<'_> {
         error: Borrowed<'_, '_, PyAny>,
     ) -> PyResult<()> {
         this.force_close(py, (!error.is_none()).then(|| Ref::from(&*error)))
+    }
+
+    /// Whether `protocol` is the one that is called, the connection is open, and nobody has assigned
+    /// to an attribute of the transport.
+    pub(crate) fn is_open_for(self, py: Python<'_>, protocol: &Ref) -> bool {
+        let tail = self.tail;
+        let usual = tail.dict.get().is_null() && tail.protocol.as_ptr() == protocol.as_ptr();
+        usual && Tls::py_is_closing(py, self).is_ok_and(|closing| !closing)
     }
 
     pub(super) fn py_is_closing(py: Python<'_>, this: Tls<'_>) -> PyResult<bool> {

@@ -16,6 +16,7 @@ use crate::handle::is_exit;
 use crate::hooks::hooks;
 use crate::host::PyHost;
 use crate::raw::{Ref, View};
+use crate::streams;
 use crate::transport::Transport;
 use crate::transport::read::call_method;
 
@@ -181,6 +182,9 @@ impl Tls<'_> {
             Ref::from_owned(py, ffi::PyBytes_FromStringAndSize(start, data.len() as isize))
         };
         let told = data.and_then(|data| {
+            if let Some(inflow) = streams::fed(py, &self.tail.protocol, &self.tail.inflow) {
+                return inflow.get().feed(py, data);
+            }
             call_method(py, &protocol, &hooks().names.data_received, Some(&data)).map(drop)
         });
         self.guard(py, told, FATAL)

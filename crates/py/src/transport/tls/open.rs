@@ -14,6 +14,7 @@ use crate::errors::os_error;
 use crate::event_loop::Loop;
 use crate::hooks::hooks;
 use crate::raw::{Ref, slot};
+use crate::streams;
 use crate::transport::{Opening, Transport};
 
 /// What a TLS transport is made of. Options are `None`, or a value as Python gave it.
@@ -166,6 +167,7 @@ impl Tls<'_> {
         let streaming = protocol.is_instance(hooks().stream_reader_protocol.bind(py))?;
         self.tail.buffered.set(buffered);
         self.tail.streaming.set(streaming);
+        self.tail.inflow.set(streams::adopt(py, protocol));
         self.tail.protocol.set(Some(protocol.into()));
         Ok(())
     }

@@ -22,6 +22,8 @@ pub(super) struct Tail {
     /// The transport that carries the ciphertext.
     pub(super) lower: Slot,
     pub(super) protocol: Slot,
+    /// Of a protocol of asyncio's streams: where what is received goes instead.
+    pub(super) inflow: Slot,
     /// Who waits for the handshake.
     pub(super) waiter: Slot,
     pub(super) ssl_context: Slot,
@@ -72,6 +74,7 @@ impl Tail {
             owner: Slot::default(),
             lower: Slot::default(),
             protocol: Slot::default(),
+            inflow: Slot::default(),
             waiter: Slot::default(),
             ssl_context: Slot::default(),
             ssl_object: Slot::default(),
@@ -99,11 +102,12 @@ impl Tail {
         }
     }
 
-    fn slots(&self) -> [&Slot; 11] {
+    fn slots(&self) -> [&Slot; 12] {
         [
             &self.owner,
             &self.lower,
             &self.protocol,
+            &self.inflow,
             &self.waiter,
             &self.ssl_context,
             &self.ssl_object,
