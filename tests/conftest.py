@@ -71,8 +71,10 @@ def pytest_collection_modifyitems(config, items):
                 item.add_marker(xfail)
 
 
-def pytest_collection_finish(session):
-    """Leave what exists before the first test out of the many collections that follow."""
+@pytest.fixture(autouse=True, scope="module")
+def cheap_collections():
+    """Leave what is there by now, the reports of earlier tests above all, out of the many
+    collections that follow: each goes through everything else."""
     gc.collect()
     gc.freeze()
 
