@@ -219,6 +219,7 @@ VALID = {
     "protocol_factory": World.protocol_factory,
     "sig": always(signal.SIGUSR1),
     "signal": always(0),
+    "server_hostname": always("localhost"),
     "sock": World.sock,
     "sockaddr": always(("127.0.0.1", 80)),
     "sslcontext": always(CLIENT_CONTEXT),
@@ -252,6 +253,7 @@ NEEDED = {
     "create_unix_connection": ("path",),
     "create_unix_server": ("path",),
     "sendto": ("addr",),
+    "start_tls": ("server_hostname",),
     "set_write_buffer_limits": ("high", "low"),
 }
 #: Keywords that do not show in the signature.

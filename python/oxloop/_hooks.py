@@ -705,7 +705,8 @@ def is_tls_patched():
 def _positive(name, seconds, default):
     if seconds is None:
         return default
-    if seconds <= 0:
+    # Written so that NaN is none: there is no such moment.
+    if not seconds > 0:
         raise ValueError(f"{name} should be a positive number, got {seconds}")
     return seconds
 

@@ -19,6 +19,7 @@ class SendfileCalls:
         """Send a file over a stream transport, behind what was written before."""
         if type(transp) is not _oxloop.StreamTransport:
             return await super()._sendfile_native(transp, file, offset, count)
+        self._check_closed()
         self._check_sendfile_params(transp._sock, file, offset, count)
         fd, size = _hooks.regular_file(file)
         if not (count or size):

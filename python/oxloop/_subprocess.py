@@ -43,6 +43,7 @@ class Subprocesses:
             return await super()._make_subprocess_transport(
                 protocol, args, shell, stdin, stdout, stderr, bufsize, extra, **kwargs
             )
+        self._check_closed()
         waiter = self.create_future()
         transport = SubprocessTransport(
             self,

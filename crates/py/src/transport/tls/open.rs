@@ -68,10 +68,12 @@ pub(crate) fn start_tls<'py>(
     let Some(transport) = Transport::of(lower) else {
         return Err(pyo3::exceptions::PyTypeError::new_err("not a stream transport"));
     };
+    // The arguments first, as asyncio does.
+    let object = Tls::open(slf, opening)?;
+    slf.get().check_closed()?;
     let (Some(stream), false) = (transport.stream(), transport.is_ending()) else {
         return Err(PyConnectionResetError::new_err("Connection lost"));
     };
-    let object = Tls::open(slf, opening)?;
     let Some(this) = Tls::of(&object) else { unreachable!("it was just made") };
     this.tail.lower.set(Some(lower.clone_ref(py)));
     let stopped = slf.get().engine().stop_reading(stream);
@@ -141,7 +143,11 @@ impl Tls<'_> {
     }
 
     pub(super) fn py_start(py: Python<'_>, this: Tls<'_>) -> PyResult<()> {
-        this.start(py)
+        // Somebody waits for the handshake, which would never end.
+        this.start(py).or_else(|error| {
+            let error = error.into_value(py).into_bound(py).into_any();
+            this.handshake_failed(py, error.into())
+        })
     }
 
     /// The handshake begins: as `SSLProtocol.connection_made`.
