@@ -27,6 +27,9 @@ pub enum Step<H: Host> {
     /// Data is there for a stream that reads into its owner's memory: get some, then call
     /// [`Engine::receive_into`](crate::Engine::receive_into).
     Offer(Key),
+    /// More and more data comes: call [`Engine::receive_into`](crate::Engine::receive_into) with
+    /// memory for so many bytes that is then delivered as it is.
+    Plenty(Key, usize),
     /// The peer will send nothing more.
     Ended(Key),
     ReadFailed(Key, io::Error),
@@ -113,6 +116,7 @@ impl<H: Host> fmt::Debug for Step<H> {
             Step::Watch(key, direction) => write!(f, "Watch({key:?}, {direction:?})"),
             Step::Received(key, count) => write!(f, "Received({key:?}, {count})"),
             Step::Offer(key) => write!(f, "Offer({key:?})"),
+            Step::Plenty(key, size) => write!(f, "Plenty({key:?}, {size})"),
             Step::Ended(key) => write!(f, "Ended({key:?})"),
             Step::ReadFailed(key, error) => write!(f, "ReadFailed({key:?}, {error})"),
             Step::Datagram(key) => write!(f, "Datagram({key:?})"),

@@ -2,7 +2,9 @@
 //!
 //! One read an event: a short read has taken all there was, and after a full one the poller reports
 //! the rest. Reads go into one buffer of the engine, as large as the stream's [`Appetite`], which
-//! grows while reads fill it and falls back when they do not.
+//! grows while reads fill it and falls back when they do not. A stream that fills the largest read is
+//! offered to the host, which receives into what it delivers: the copy out of a buffer would cost as
+//! much as half of the kernel's.
 
 use std::io;
 
@@ -25,11 +27,13 @@ const AT_MOST: u32 = 256 * 1024;
 pub(super) struct Appetite {
     bytes: u32,
     lean: bool,
+    /// The last read got the most there is.
+    full: bool,
 }
 
 impl Appetite {
     pub(super) const fn new() -> Appetite {
-        Appetite { bytes: AT_FIRST, lean: false }
+        Appetite { bytes: AT_FIRST, lean: false, full: false }
     }
 
     #[inline]
@@ -41,6 +45,7 @@ impl Appetite {
     #[inline]
     fn learn(&mut self, count: usize) {
         let lean = count <= self.bytes() / 2;
+        self.full = count == AT_MOST as usize;
         if count == self.bytes() {
             self.bytes = self.bytes.saturating_mul(2).min(AT_MOST);
         } else if lean && self.lean {
@@ -93,7 +98,7 @@ impl<H: Host> Engine<H> {
         self.scratch.get(..count).unwrap_or_default()
     }
 
-    /// Reads into the host's memory, after [`Step::Offer`]. Zero is the end of the stream, given a
+    /// Reads into the host's memory, after [`Step::Offer`] or [`Step::Plenty`]. Zero is the end of the stream, given a
     /// buffer that is not empty.
     pub fn receive_into(&mut self, key: Key, buffer: &mut [u8]) -> io::Result<usize> {
         let Some((fd, stream)) = self.stream_mut(key) else {
@@ -104,6 +109,8 @@ impl<H: Host> Engine<H> {
         }
         let medium = stream.medium;
         let count = medium.read(&*self.kernel, fd, buffer)?;
+        let Some((_, stream)) = self.stream_mut(key) else { return Ok(count) };
+        stream.appetite.learn(count);
         if count == 0 && !buffer.is_empty() {
             self.note_end(key);
         }
@@ -118,6 +125,9 @@ impl<H: Host> Engine<H> {
         }
         if stream.offered {
             return Some(Step::Offer(key));
+        }
+        if stream.appetite.full {
+            return Some(Step::Plenty(key, AT_MOST as usize));
         }
         if stream.medium.is_only_written() {
             // There is nothing to read: the reader is gone.

@@ -120,6 +120,7 @@ impl Bench {
                 format!("{} received {data}", conn(*key))
             }
             Step::Offer(key) => format!("{} offer", conn(*key)),
+            Step::Plenty(key, size) => format!("{} plenty {size}", conn(*key)),
             Step::Ended(key) => format!("{} ended", conn(*key)),
             Step::ReadFailed(key, error) => format!("{} read failed: {}", conn(*key), error.kind()),
             Step::Datagram(key) => {

@@ -81,12 +81,33 @@ fn streams_do_not_mix_what_they_read() {
 fn full_reads_make_the_next_one_larger_and_two_lean_ones_small_again() {
     let mut bench = Bench::default();
     stream(&mut bench, 3, "s");
-    for count in [64 * KIB, 128 * KIB, 256 * KIB, 256 * KIB, 1, 128 * KIB, 1] {
+    for count in [64 * KIB, 128 * KIB, 128 * KIB, 200 * KIB, 1, 128 * KIB, 1] {
         arrives_much(&bench, count);
         bench.just_turn();
     }
     let asked: Vec<_> = bench.kernel.asked().iter().map(|size| size / KIB).collect();
     assert_eq!(asked, [64, 128, 256, 256, 256, 256, 64]);
+}
+
+#[test]
+fn what_fills_the_largest_read_goes_where_the_host_wants_it() {
+    let mut bench = Bench::default();
+    let key = stream(&mut bench, 3, "s");
+    for count in [64 * KIB, 128 * KIB, 256 * KIB] {
+        arrives_much(&bench, count);
+        bench.just_turn();
+    }
+    let mut memory = vec![0; 256 * KIB];
+    for count in [256 * KIB, 7] {
+        arrives_much(&bench, count);
+        let log = bench.turn(|engine, step| {
+            assert_eq!(step, "s plenty 262144");
+            assert_eq!(engine.receive_into(key, &mut memory).unwrap(), count);
+        });
+        assert_eq!(log.len(), 1);
+    }
+    arrives(&bench, 3, b"as ever");
+    assert_eq!(bench.just_turn(), ["s received as ever"]);
 }
 
 #[test]
@@ -120,6 +141,12 @@ fn a_large_message_comes_in_pieces_and_complete() {
                     bench.engine.waited(wait).unwrap();
                 }
                 Step::Received(_, count) => got.extend_from_slice(bench.engine.received(count)),
+                Step::Plenty(key, size) => {
+                    let old = got.len();
+                    got.resize(old + size, 0);
+                    let count = bench.engine.receive_into(key, &mut got[old..]).unwrap();
+                    got.truncate(old + count);
+                }
                 other => panic!("{other:?}"),
             }
         }

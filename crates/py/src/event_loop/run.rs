@@ -94,6 +94,7 @@ fn turns(slf: &Bound<'_, Loop>, signals: &mut Signals) -> PyResult<()> {
             Step::Watch(key, direction) => super::watch::fire(py, slf, key, direction)?,
             Step::Received(key, count) => Transport::received(py, this, key, count)?,
             Step::Offer(key) => Transport::offered(py, this, key)?,
+            Step::Plenty(key, size) => Transport::plenty(py, this, key, size)?,
             Step::Ended(key) => Transport::ended(py, this, key)?,
             Step::ReadFailed(key, error) => Transport::read_failed(py, this, key, &error)?,
             Step::Datagram(key) => Transport::datagram_received(py, this, key)?,

@@ -72,6 +72,45 @@ impl Drop for View {
     }
 }
 
+/// A `bytes` object that nobody else has seen, to be received into.
+pub(crate) struct NewBytes(Ref);
+
+impl NewBytes {
+    /// With room for `size` bytes, which are not set yet: [`NewBytes::fill`] hands out nothing else.
+    pub(crate) fn with_room(py: Python<'_>, size: usize) -> PyResult<NewBytes> {
+        let size = isize::try_from(size).unwrap_or(isize::MAX);
+        // SAFETY: makes an object, or sets MemoryError.
+        let made =
+            unsafe { Ref::from_owned(py, ffi::PyBytes_FromStringAndSize(std::ptr::null(), size)) };
+        made.map(NewBytes)
+    }
+
+    /// Has the memory written to, from its beginning, and keeps as much as `write` says.
+    pub(crate) fn fill<E>(
+        self,
+        py: Python<'_>,
+        write: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<(usize, PyResult<Ref>), E> {
+        // SAFETY: an exact bytes object that is ours alone. Its memory is not initialised, which the
+        // writers, system calls, do not mind: they get a slice of bytes, of which any value is one.
+        let room = unsafe {
+            let length = usize::try_from(ffi::PyBytes_Size(self.0.as_ptr())).unwrap_or(0);
+            std::slice::from_raw_parts_mut(ffi::PyBytes_AsString(self.0.as_ptr()).cast(), length)
+        };
+        let all = room.len();
+        let count = write(room)?.min(all);
+        if count == all {
+            return Ok((count, Ok(self.0)));
+        }
+        // SAFETY: copies bytes that have been written.
+        let part = unsafe {
+            let start = ffi::PyBytes_AsString(self.0.as_ptr());
+            Ref::from_owned(py, ffi::PyBytes_FromStringAndSize(start, count as isize))
+        };
+        Ok((count, part))
+    }
+}
+
 /// An exact `bytearray`, which Python may have as well.
 #[derive(Debug)]
 pub(crate) struct ByteArray(Ref);

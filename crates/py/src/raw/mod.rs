@@ -15,7 +15,7 @@ mod object;
 mod raised;
 mod reference;
 
-pub(crate) use buffer::{ByteArray, View};
+pub(crate) use buffer::{ByteArray, NewBytes, View};
 pub(crate) use class::{Class, ClassSpec, base_size, slot, slot_offset};
 pub(crate) use context::{call_in, copy_context, enter_context};
 pub(crate) use entry::{entry, entry_status};

@@ -14,7 +14,7 @@ use crate::errors::os_error;
 use crate::event_loop::Loop;
 use crate::handle::is_exit;
 use crate::hooks::hooks;
-use crate::raw::{Ref, View};
+use crate::raw::{NewBytes, Ref, View};
 use crate::streams;
 
 impl Transport<'_> {
@@ -31,20 +31,38 @@ impl Transport<'_> {
             (engine.conn(key).map(|conn| conn.clone_ref(py)), data)
         };
         let Some(conn) = conn else { return Ok(()) };
+        Transport::of(&conn).map_or(Ok(()), |this| this.deliver(py, data))
+    }
+
+    /// There is so much data that it is received into the object that is delivered.
+    pub(crate) fn plenty(py: Python<'_>, owner: &Loop, key: Key, size: usize) -> PyResult<()> {
+        let Some(conn) = conn(py, owner, key) else { return Ok(()) };
         let Some(this) = Transport::of(&conn) else { return Ok(()) };
+        let room = match NewBytes::with_room(py, size) {
+            Ok(room) => room,
+            Err(error) => return this.fatal_error(py, error, this.tail.kind.read_error()),
+        };
+        match room.fill(py, |bytes| owner.engine().receive_into(key, bytes)) {
+            Ok((0, _)) => Transport::ended(py, owner, key),
+            Ok((_, data)) => this.deliver(py, data),
+            Err(error) => this.not_received(py, &error),
+        }
+    }
+
+    fn deliver(self, py: Python<'_>, data: PyResult<Ref>) -> PyResult<()> {
         let data = match data {
             Ok(data) => data,
             // The bytes are read and cannot be delivered: better no connection than a gap.
-            Err(error) => return this.fatal_error(py, error, this.tail.kind.read_error()),
+            Err(error) => return self.fatal_error(py, error, self.tail.kind.read_error()),
         };
-        let Tail { protocol, inflow, .. } = this.tail;
+        let Tail { protocol, inflow, .. } = self.tail;
         let result = match streams::fed(py, protocol, inflow) {
             Some(inflow) => inflow.get().feed(py, data).map(Some),
-            None => this.call_protocol(py, |protocol| {
+            None => self.call_protocol(py, |protocol| {
                 call_method(py, protocol, &hooks().names.data_received, Some(&data)).map(drop)
             }),
         };
-        this.guard(py, result, "Fatal error: protocol.data_received() call failed.")
+        self.guard(py, result, "Fatal error: protocol.data_received() call failed.")
     }
 
     /// Data is there for a BufferedProtocol.
@@ -82,15 +100,14 @@ impl Transport<'_> {
                 });
                 this.guard(py, result, "Fatal error: protocol.buffer_updated() call failed.")
             }
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-                ) =>
-            {
-                Ok(())
-            }
-            Err(error) => this.fatal_error(py, os_error(py, &error), this.tail.kind.read_error()),
+            Err(error) => this.not_received(py, &error),
+        }
+    }
+
+    fn not_received(self, py: Python<'_>, error: &io::Error) -> PyResult<()> {
+        match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(()),
+            _ => self.fatal_error(py, os_error(py, error), self.tail.kind.read_error()),
         }
     }
 
