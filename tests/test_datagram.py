@@ -211,6 +211,18 @@ def test_the_buffer_size_counts_a_header_for_each(endpoint, unix_pair):
     assert transport.get_write_buffer_size() == before + 8
 
 
+def test_abort_right_after_sending(endpoint, plain, run):
+    transport, _ = endpoint()
+
+    async def main():
+        for number in range(3):
+            transport.sendto(bytes([number]), plain.getsockname())
+        transport.abort()
+
+    run(main())
+    assert [plain.recv(100) for _ in range(3)] == [b"\0", b"\1", b"\2"]
+
+
 def test_abort_drops_what_waits(loop, endpoint, unix_pair, run):
     ours, peer = unix_pair
     transport, protocol = endpoint(sock=ours)

@@ -3,7 +3,7 @@
 import contextlib
 
 import pytest
-from support import hooked, raising, recv_all, recv_exactly, spin
+from support import Boom, hooked, raising, recv_all, recv_exactly, spin
 
 MIB = 1 << 20
 
@@ -353,6 +353,52 @@ def test_abort_drops_what_is_not_sent(loop, connect, run):
     transport.abort()
     run(protocol.lost)
     assert len(run(recv_all(loop, peer))) < MIB
+
+
+def test_abort_right_after_a_small_write(loop, connect, run):
+    """What fits is sent by then: a last message before the line is cut."""
+    transport, protocol, peer = connect()
+
+    async def main():
+        transport.write(b"good")
+        transport.write(b"bye")
+        transport.abort()
+
+    run(main())
+    assert run(recv_all(loop, peer)) == b"goodbye"
+    run(protocol.lost)
+    assert protocol.lost_with is None
+
+
+def test_an_error_of_the_protocol_right_after_a_small_write(loop, connect, run, errors):
+    def answer(data):
+        protocol.transport.write(b"answer")
+        raise Boom
+
+    transport, protocol, peer = connect(hooked(data_received=answer))
+    peer.send(b"question")
+    assert run(recv_all(loop, peer)) == b"answer"
+    run(protocol.lost)
+    errors.take_one()
+
+
+def test_writes_between_runs_are_sent_at_once(loop, connect):
+    transport, protocol, peer = connect()
+    transport.write(b"good")
+    transport.write(b"bye")
+    assert peer.recv(100) == b"goodbye"
+
+
+def test_writes_of_an_interrupted_run_are_sent(loop, connect, run):
+    transport, protocol, peer = connect()
+
+    async def main():
+        transport.write(b"goodbye")
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        run(main())
+    assert peer.recv(100) == b"goodbye"
 
 
 def test_abort_after_close_drops_what_is_not_sent(loop, connect, run):

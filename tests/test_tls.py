@@ -119,6 +119,50 @@ def test_abort_drops_what_is_not_sent(tls_pair, run):
     assert len(server.data) < 4 * MIB
 
 
+def test_abort_right_after_a_small_write(tls_pair, run):
+    client, server = tls_pair()
+
+    async def main():
+        client.transport.write(b"good")
+        client.transport.write(b"bye")
+        client.transport.abort()
+
+    run(main())
+    run(server.lost)
+    assert server.data == b"goodbye"
+
+
+def test_an_error_of_the_protocol_right_after_a_small_write(tls_pair, run, errors):
+    def answer(data):
+        server.transport.write(b"answer")
+        raise Boom
+
+    client, server = tls_pair(server_factory=hooked(data_received=answer))
+    client.transport.write(b"question")
+    run(client.until_data(6))
+    run(server.lost)
+    assert client.data == b"answer"
+    errors.take_one()
+
+
+@pytest.mark.parametrize("ending", ["between", "interrupted"])
+def test_writes_that_no_other_run_may_follow_are_sent(loop, tls_pair, run, ending):
+    client, server = tls_pair()
+    peer = socket.socket(fileno=os.dup(server.transport.get_extra_info("socket").fileno()))
+
+    async def main():
+        client.transport.write(b"goodbye")
+        raise SystemExit
+
+    with peer:
+        if ending == "between":
+            client.transport.write(b"goodbye")
+        else:
+            with pytest.raises(SystemExit):
+                run(main())
+        assert peer.recv(5, socket.MSG_PEEK)[0] == 23  # a record of application data
+
+
 def test_pause_and_resume_reading(loop, tls_pair, run):
     client, server = tls_pair()
     assert server.transport.is_reading()

@@ -79,8 +79,10 @@ impl<H: Host> Engine<H> {
     }
 
     /// The run is over, if it did not end by [`Step::Done`]: an exception passed through the host.
+    /// What waits for its flush is sent now, since there may be no other run.
     pub fn end_run(&mut self) {
         self.turn.running = false;
+        self.send_all_waiting();
     }
 
     /// Runs up to the next thing that the host has to do.

@@ -11,7 +11,7 @@ use std::io;
 use oxloop_os::Name;
 use oxloop_os::datagram::{BATCH, Outbound};
 
-use crate::datagram::{Output, endpoint_of};
+use crate::datagram::{Endpoint, Output, endpoint_of};
 use crate::engine::Engine;
 use crate::host::Host;
 use crate::kernel::Kernel;
@@ -103,7 +103,16 @@ impl<H: Host> Engine<H> {
         }
     }
 
+    /// Sends what would leave at the next flush: it may be long in coming, or never come.
+    pub(crate) fn post_waiting(&mut self, key: Key) {
+        let waits = |endpoint: &Endpoint<H>| !endpoint.blocked && endpoint.output != Output::Dead;
+        if self.endpoint(key).is_some_and(waits) {
+            self.post(key);
+        }
+    }
+
     pub(crate) fn abort_endpoint(&mut self, key: Key) -> bool {
+        self.post_waiting(key);
         let Some(endpoint) = self.endpoint_mut(key) else { return false };
         let alive = endpoint.output != Output::Dead;
         endpoint.reading = false;

@@ -149,8 +149,11 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Reads and sends no more; what was queued is dropped. False if that was so already.
+    /// Reads and sends no more. What waited for its flush alone is sent first, as far as the kernel
+    /// takes it: had it not been joined, it would be sent already. The rest is dropped. False if
+    /// that was so already.
     pub fn abort(&mut self, key: Key) -> bool {
+        self.send_waiting(key);
         let Some((_, stream)) = self.stream_mut(key) else { return self.abort_endpoint(key) };
         let alive = stream.output != Output::Dead;
         stream.reading = false;
@@ -244,6 +247,47 @@ impl<H: Host> Engine<H> {
             return None;
         }
         self.flush(key)
+    }
+
+    /// Takes a stream whose owner has something to prepare before the next flush, which may be long
+    /// in coming: the run is over.
+    pub fn next_fill(&mut self) -> Option<Key> {
+        let keys = self.dirty.iter().copied();
+        let key = keys.into_iter().find(|&key| self.stream(key).is_some_and(|s| s.filling))?;
+        self.stream_mut(key)?.1.filling = false;
+        Some(key)
+    }
+
+    /// Sends what would leave at the next flush: it may be long in coming.
+    pub(crate) fn send_all_waiting(&mut self) {
+        for index in 0..self.dirty.len() {
+            if let Some(&key) = self.dirty.get(index) {
+                self.send_waiting(key);
+                self.post_waiting(key);
+            }
+        }
+    }
+
+    /// Sends what waits for a flush, as far as the kernel takes it. The flush still comes, and meets
+    /// what this met: a full kernel, or an error.
+    fn send_waiting(&mut self, key: Key) {
+        let Engine { kernel, reactor, .. } = self;
+        let Some((fd, stream)) = stream_of(reactor, key) else { return };
+        if stream.blocked || stream.output == Output::Dead {
+            return;
+        }
+        while !stream.queue.is_empty() {
+            match send_some(&**kernel, stream.medium, fd, &stream.queue) {
+                Ok(Sent { bytes, short }) => {
+                    stream.queue.advance(bytes);
+                    if short {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return,
+            }
+        }
     }
 
     fn flush(&mut self, key: Key) -> Option<Step<H>> {

@@ -150,3 +150,44 @@ fn an_event_of_an_interrupted_batch_never_reaches_a_new_owner() {
     add_reader(&mut bench.engine, 4, "new owner");
     assert_eq!(bench.just_turn(), ["timer 1", "timer 2"]);
 }
+
+#[test]
+fn what_waits_for_its_flush_is_sent_when_the_run_is_over() {
+    let mut bench = Bench::default();
+    let key = stream(&mut bench, 3, "s");
+    soon(&mut bench.engine, "job");
+    bench.engine.begin_run(false);
+    bench.run(|engine, _| {
+        write(engine, key, b"goodbye");
+        false
+    });
+    assert_eq!(bench.kernel.sends(), 0);
+    bench.engine.end_run();
+    assert_eq!(bench.kernel.sent(3), b"goodbye");
+    assert!(bench.just_turn().is_empty());
+    assert_eq!(bench.kernel.sends(), 1);
+}
+
+#[test]
+fn an_error_at_the_end_of_the_run_is_told_in_the_next() {
+    let mut bench = Bench::default();
+    let key = stream(&mut bench, 3, "s");
+    write(&mut bench.engine, key, b"goodbye");
+    for _ in 0..2 {
+        bench.kernel.room(3, Err(std::io::ErrorKind::BrokenPipe.into()));
+    }
+    bench.engine.end_run();
+    assert_eq!(bench.engine.buffered(key), 7);
+    assert_eq!(bench.just_turn(), ["s write failed: broken pipe"]);
+}
+
+#[test]
+fn a_stream_whose_owner_has_something_to_prepare_is_found_once() {
+    let mut bench = Bench::default();
+    let (plain, filling) = (stream(&mut bench, 3, "plain"), stream(&mut bench, 4, "filling"));
+    write(&mut bench.engine, plain, b"data");
+    bench.engine.fill_later(filling);
+    assert_eq!(bench.engine.next_fill(), Some(filling));
+    assert_eq!(bench.engine.next_fill(), None);
+    assert_eq!(bench.just_turn(), Vec::<String>::new());
+}

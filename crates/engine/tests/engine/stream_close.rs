@@ -184,13 +184,28 @@ fn an_abort_drops_the_queue_and_says_whether_it_came_first() {
 }
 
 #[test]
-fn an_abort_drops_what_waits_for_the_flush() {
+fn an_abort_sends_what_only_waits_for_the_flush() {
     let mut bench = Bench::default();
     let key = stream(&mut bench, 3, "s");
-    write(&mut bench.engine, key, b"never mind");
-    bench.engine.abort(key);
+    write(&mut bench.engine, key, b"goodbye");
+    assert!(bench.engine.abort(key));
+    assert_eq!(bench.kernel.sent(3), b"goodbye");
     assert!(bench.just_turn().is_empty());
-    assert_eq!(bench.kernel.sends(), 0);
+    assert_eq!(bench.kernel.sends(), 1);
+}
+
+#[test]
+fn an_abort_drops_what_the_kernel_does_not_take() {
+    for room in [Ok(4), Ok(0), Err(ErrorKind::ConnectionReset.into())] {
+        let mut bench = Bench::default();
+        let key = stream(&mut bench, 3, "s");
+        write(&mut bench.engine, key, b"goodbye");
+        bench.kernel.room(3, room);
+        assert!(bench.engine.abort(key));
+        assert_eq!((bench.engine.buffered(key), bench.engine.is_blocked(key)), (0, false));
+        assert!(bench.just_turn().is_empty());
+        assert_eq!(bench.kernel.sends(), 1);
+    }
 }
 
 #[test]

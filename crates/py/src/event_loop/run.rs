@@ -52,8 +52,19 @@ pub(super) fn run_once(slf: &Bound<'_, Loop>) -> PyResult<()> {
     this.engine().begin_run(this.thread.get() == 0);
     let mut signals = Signals::Unarmed;
     let result = turns(slf, &mut signals);
+    let result = if result.is_err() { result.and(fill_all(py, this)) } else { result };
     this.engine().end_run();
     signals.disarm(slf, result)
+}
+
+/// An exception ended the run. TLS transports prepare what was written, so that it can leave.
+#[cold]
+fn fill_all(py: Python<'_>, this: &Loop) -> PyResult<()> {
+    loop {
+        let key = this.engine().next_fill();
+        let Some(key) = key else { return Ok(()) };
+        Transport::fill_now(py, this, key)?;
+    }
 }
 
 fn turns(slf: &Bound<'_, Loop>, signals: &mut Signals) -> PyResult<()> {

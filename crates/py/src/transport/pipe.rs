@@ -191,17 +191,7 @@ impl Transport<'_> {
             // What is queued is still written; its end counts the writes that come after it.
             return Ok(());
         }
-        this.send(py, &data)?;
-        let (Some(owner), Some(stream)) = (this.owner(py), this.stream()) else { return Ok(()) };
-        if owner.is_running() {
-            return Ok(());
-        }
-        // Whoever writes between two runs may look at the other end before the next.
-        let flushed = owner.engine().flush_now(stream);
-        match flushed {
-            Ok(()) => Ok(()),
-            Err(error) => this.fatal_error(py, os_error(py, &error), this.tail.kind.write_error()),
-        }
+        this.send(py, &data)
     }
 
     pub(super) fn get_pipe(py: Python<'_>, this: Transport<'_>) -> PyResult<Option<Ref>> {

@@ -85,7 +85,20 @@ impl Transport<'_> {
             return self.note_lost_write(py);
         };
         let wrote = owner.engine().write(stream, bytes, hold);
-        self.wrote(py, wrote)
+        self.wrote(py, wrote)?;
+        if owner.is_running() { Ok(()) } else { self.flush_now(py) }
+    }
+
+    /// Sends what is queued. Whoever writes between two runs may look at the other end before the
+    /// next, which may never come.
+    #[cold]
+    pub(super) fn flush_now(self, py: Python<'_>) -> PyResult<()> {
+        let (Some(owner), Some(stream)) = (self.owner(py), self.stream()) else { return Ok(()) };
+        let flushed = owner.engine().flush_now(stream);
+        match flushed {
+            Ok(()) => Ok(()),
+            Err(error) => self.fatal_error(py, os_error(py, &error), self.tail.kind.write_error()),
+        }
     }
 
     fn wrote(self, py: Python<'_>, wrote: Wrote) -> PyResult<()> {
@@ -138,6 +151,17 @@ impl Transport<'_> {
         let Some(this) = Transport::of(&conn) else { return Ok(()) };
         this.fatal_error(py, os_error(py, error), this.tail.kind.write_error())?;
         this.lose_file(py, || os_error(py, error))
+    }
+
+    /// The run is over, by an exception: what a TLS transport was given leaves now.
+    pub(crate) fn fill_now(py: Python<'_>, owner: &Loop, key: Key) -> PyResult<()> {
+        let conn = owner.engine().conn(key).map(|conn| conn.clone_ref(py));
+        let Some(conn) = conn else { return Ok(()) };
+        let Some(protocol) = Transport::of(&conn).and_then(|this| this.tail.protocol.get(py))
+        else {
+            return Ok(());
+        };
+        Tls::of(&protocol).map_or(Ok(()), |upper| upper.send_written(py))
     }
 
     /// The stream is about to be flushed: a TLS transport has something to encrypt.

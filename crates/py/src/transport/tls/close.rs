@@ -39,8 +39,10 @@ impl Tls<'_> {
         self.set_timer(py, timeout, "_check_shutdown_timeout")
     }
 
+    /// Drops what cannot be sent at once and loses the connection.
     pub(super) fn force_close(self, py: Python<'_>, error: Option<Ref>) -> PyResult<()> {
         self.tail.closing.set(true);
+        self.send_written(py)?;
         if let Some(pump) = self.pump() {
             pump.abort();
         }

@@ -274,6 +274,7 @@ impl Tls<'_> {
             Err(error) if is_exit(py, &error) => Err(error),
             Err(error) => {
                 let error = error.into_value(py).into_bound(py).into_any().into();
+                self.send_written(py)?;
                 self.fail(py, error, message)
             }
         }

@@ -77,6 +77,9 @@ impl Tls<'_> {
         let Some((owner, stream)) = self.below(py) else { return Ok(()) };
         let below = owner.engine().buffered(stream);
         let much = queued >= AT_ONCE || queued + below >= self.tail.write_marks.get().1;
+        if !much && !owner.is_running() {
+            return self.send_written(py);
+        }
         if !much {
             if !self.tail.driving.get() && !pump.is_handshaking() {
                 owner.engine().fill_later(stream);
@@ -87,6 +90,16 @@ impl Tls<'_> {
             self.encrypt_now(py, &pump)?;
         }
         self.pause_if_full(py, &pump)
+    }
+
+    /// What was written leaves, as far as the kernel takes it; nothing is delivered meanwhile.
+    pub(crate) fn send_written(self, py: Python<'_>) -> PyResult<()> {
+        let Some(pump) = self.pump().filter(|pump| !pump.is_busy()) else { return Ok(()) };
+        self.encrypt_now(py, &pump)?;
+        let Some((owner, stream)) = self.below(py) else { return Ok(()) };
+        // An error is met again by whoever reads or writes next.
+        let _ = owner.engine().flush_now(stream);
+        Ok(())
     }
 
     fn encrypt_now(self, py: Python<'_>, pump: &Pump<PyHost>) -> PyResult<()> {
