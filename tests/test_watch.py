@@ -279,6 +279,58 @@ def test_a_closed_socket_is_refused(loop):
         loop.add_reader(sock, print)
 
 
+@pytest.mark.parametrize("direction", ["reader", "writer"])
+def test_removed_after_its_socket_was_closed(loop, direction):
+    """The object still names its registration; anyio closes first and removes then."""
+    ours, peer = socket.socketpair()
+    add, remove = getattr(loop, f"add_{direction}"), getattr(loop, f"remove_{direction}")
+    with peer:
+        add(ours, lambda: None)
+        ours.close()
+        assert remove(ours) is True
+        with pytest.raises(ValueError):
+            remove(ours)
+
+
+def test_a_closed_socket_names_what_it_was_watched_for_alone(loop, pair):
+    ours, _ = pair
+    closed = socket.socket()
+    loop.add_reader(ours, lambda: None)
+    closed.close()
+    with pytest.raises(ValueError):
+        loop.remove_reader(closed)
+    assert loop.remove_reader(ours) is True
+
+
+def test_a_watched_file_stays_alive(loop):
+    ours, peer = socket.socketpair()
+    fd, alive = ours.fileno(), weakref.ref(ours)
+    with peer:
+        loop.add_reader(ours, lambda: None)
+        loop.add_writer(ours, lambda: None)
+        del ours
+        gc.collect()
+        loop.remove_writer(fd)
+        assert alive()
+        alive().close()
+        loop.remove_reader(fd)
+        assert not alive()
+
+
+def test_a_watched_file_goes_with_its_loop(loop_factory):
+    loop = loop_factory()
+    ours, peer = socket.socketpair()
+    alive = weakref.ref(ours)
+    with peer:
+        loop.add_reader(ours, loop.stop)
+        ours.close()
+        del ours
+        loop.close()
+        del loop
+        gc.collect()
+        assert not alive()
+
+
 def test_a_regular_file_is_refused(loop, tmp_path):
     with open(tmp_path / "file", "wb") as file:
         with pytest.raises(PermissionError):

@@ -158,6 +158,11 @@ impl<H: Host> Engine<H> {
         job
     }
 
+    /// The descriptor of a [`Step::Watch`](crate::Step::Watch).
+    pub fn fd_of(&self, key: Key) -> Option<Fd> {
+        self.reactor.get(key).map(|source| source.fd)
+    }
+
     /// The job to run for [`Step::Watch`](crate::Step::Watch).
     pub fn watch_job(&self, key: Key, direction: Direction) -> Option<&H::Job> {
         match &self.reactor.get(key)?.kind {

@@ -9,6 +9,7 @@
 //! the one way to it.
 
 mod accept;
+mod files;
 mod process;
 mod resolve;
 mod run;
@@ -48,6 +49,7 @@ pub(crate) use accept::file_descriptor;
 pub struct Loop {
     engine: RefCell<Engine<PyHost>>,
     door: RefCell<Door<Job, System>>,
+    files: files::WatchedFiles,
     closed: Cell<bool>,
     debug: Cell<bool>,
     /// `_thread_id`: who runs the loop; 0: nobody.
@@ -150,6 +152,7 @@ impl Loop {
         Loop {
             door: RefCell::new(engine.door()),
             engine: RefCell::new(engine),
+            files: files::WatchedFiles::default(),
             closed: Cell::new(false),
             debug: Cell::new(false),
             thread: Cell::new(0),
@@ -572,6 +575,7 @@ impl Loop {
         let old = self.engine.replace(empty);
         process::close_all(&all);
         drop((all, door, old));
+        self.files.forget_all();
     }
 
     /// Ends the loop's wait, if it is in one. From any thread.
@@ -583,6 +587,7 @@ impl Loop {
         for slot in [&self.task_factory, &self.namespace] {
             slot.visit(|reference| visit.call(reference.as_py()))?;
         }
+        self.files.visit(|file| visit.call(file.as_py()))?;
         if self.is_running() {
             // It is alive, and so is all that it holds. Nothing may be shown but by objects that
             // the collector knows, which not every handle is now.
@@ -614,6 +619,7 @@ impl Loop {
             process::close_all(&all);
             drop(all);
         }
+        self.files.forget_all();
     }
 }
 

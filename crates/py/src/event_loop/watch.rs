@@ -5,7 +5,7 @@ use std::ffi::CStr;
 
 use oxloop_engine::{Direction, Fd, Key, Owner};
 use pyo3::Borrowed;
-use pyo3::exceptions::{PyOverflowError, PyTypeError};
+use pyo3::exceptions::{PyMemoryError, PyOverflowError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyInt;
@@ -105,7 +105,7 @@ fn remove_public(
 ) -> PyResult<bool> {
     ensure_fd_no_transport(py, this, fd)?;
     if !this.native.is_closed()
-        && let Err(error) = descriptor(py, fd)
+        && let Err(error) = watched_descriptor(py, this.native, fd)
         && !error.is_instance_of::<PyOverflowError>(py)
     {
         return Err(error);
@@ -126,7 +126,12 @@ fn add(
     let context = given_context(py, arguments, method)?;
     this.native.check_closed()?;
     // SAFETY: borrowed for the call.
-    let fd = descriptor(py, unsafe { Borrowed::from_ptr(py, fd) })?;
+    let given = unsafe { Borrowed::from_ptr(py, fd) };
+    let fd = descriptor(py, given)?;
+    let is_file = !given.is_instance_of::<PyInt>();
+    if is_file {
+        this.native.files.reserve().map_err(|_| PyMemoryError::new_err(()))?;
+    }
     let handle = handle(py, this, callback, rest, context, HandleKind::Soon)?;
     let job = Job(handle.clone_ref(py));
     // As in asyncio, whoever watches a serving socket takes it over.
@@ -135,6 +140,11 @@ fn add(
     let watched = this.native.engine().watch(fd, direction, job);
     match watched {
         Ok(replaced) => {
+            if is_file {
+                this.native.files.remember(fd, given);
+            } else if replaced.stale.is_some() {
+                this.native.files.forget(fd);
+            }
             for job in replaced.same.into_iter().chain(replaced.stale) {
                 cancel(py, &job)?;
             }
@@ -156,7 +166,7 @@ fn remove(
     if this.native.is_closed() {
         return Ok(false);
     }
-    let Ok(fd) = descriptor(py, fd) else { return Ok(false) };
+    let Ok(fd) = watched_descriptor(py, this.native, fd) else { return Ok(false) };
     if direction == Direction::Read {
         // `_stop_serving` says "remove the reader" of a listening socket.
         let serving = this.native.engine().unlisten_on(fd);
@@ -165,6 +175,7 @@ fn remove(
         }
     }
     let job = this.native.engine().unwatch(fd, direction);
+    this.native.forget_file(fd);
     match job {
         Some(job) => cancel(py, &job).map(|()| true),
         None => Ok(false),
@@ -181,8 +192,17 @@ impl Loop {
                 let job = self.engine().unwatch(fd, direction);
                 job.map_or(Ok(()), |job| cancel(py, &job))?;
             }
+            self.forget_file(fd);
         }
         Ok(())
+    }
+
+    /// Lets go of the object that was given for a number, once nobody watches that.
+    fn forget_file(&self, fd: Fd) {
+        let interest = self.engine().interest_of(fd);
+        if !interest.read && !interest.write {
+            self.files.forget(fd);
+        }
     }
 }
 
@@ -237,6 +257,11 @@ fn descriptor(py: Python<'_>, given: Borrowed<'_, '_, PyAny>) -> PyResult<Fd> {
     Fd::new(number).ok_or_else(|| PyTypeError::new_err("fileno() returned a negative number"))
 }
 
+/// As [`descriptor`], also for an object that has been closed since it was watched.
+fn watched_descriptor(py: Python<'_>, this: &Loop, given: Borrowed<'_, '_, PyAny>) -> PyResult<Fd> {
+    descriptor(py, given).or_else(|error| this.files.number_of(given).ok_or(error))
+}
+
 #[cold]
 fn missing(method: &str) -> PyErr {
     PyTypeError::new_err(format!("{method}() missing required positional arguments"))
@@ -253,8 +278,12 @@ pub(super) fn fire(
     let handle = this.engine().watch_job(key, direction).map(|job| job.0.clone_ref(py));
     let Some(handle) = handle else { return Ok(()) };
     if HandleRef::of(&handle).is_some_and(HandleRef::is_cancelled) {
+        let fd = this.engine().fd_of(key);
         let job = this.engine().unwatch_key(key, direction);
         drop(job);
+        if let Some(fd) = fd {
+            this.forget_file(fd);
+        }
         return Ok(());
     }
     Ok(super::run::run(py, slf, Job(handle))?)
