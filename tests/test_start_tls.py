@@ -232,6 +232,58 @@ def test_a_connection_that_is_lost_meanwhile(loop, run, plain_pair):
     run(main())
 
 
+@pytest.mark.parametrize("end", ["close", "abort"])
+def test_a_transport_that_was_just_closed_gives_none(loop, run, plain_pair, end):
+    """asyncio's word for it; aiohttp asks for it."""
+    client, server = plain_pair()
+
+    async def main():
+        getattr(client.transport, end)()
+        protocol = Recorder()
+        assert (
+            await loop.start_tls(
+                client.transport, protocol, client_context(), server_hostname="localhost"
+            )
+            is None
+        )
+        await protocol.lost
+        return protocol
+
+    protocol = run(main())
+    assert protocol.lost_with is None
+    assert protocol.calls == ["connection_lost"]
+    assert "connection_lost" not in client.calls
+
+
+@pytest.mark.parametrize("error", [None, ConnectionResetError("on purpose")])
+def test_a_transport_that_is_about_to_be_lost(loop, run, plain_pair, error):
+    client, server = plain_pair()
+
+    async def main():
+        client.transport._force_close(error)
+        return await loop.start_tls(
+            client.transport, client, client_context(), server_hostname="localhost"
+        )
+
+    if error is None:
+        assert run(main()) is None
+    else:
+        with pytest.raises(ConnectionResetError, match="on purpose"):
+            run(main())
+    spin(loop)
+    assert client.calls == ["connection_made", "connection_lost"]
+
+
+@pytest.mark.oxloop_only
+def test_a_transport_that_is_lost_cannot_be_protected(loop, run, plain_pair):
+    """asyncio waits for the handshake's time to pass."""
+    client, _ = plain_pair()
+    client.transport.close()
+    run(client.lost)
+    with pytest.raises(ConnectionResetError):
+        run(loop.start_tls(client.transport, client, client_context(), server_hostname="x"))
+
+
 def test_options_are_checked(loop, run, plain_pair):
     client, _ = plain_pair()
     for name in ("ssl_handshake_timeout", "ssl_shutdown_timeout"):

@@ -5,6 +5,7 @@ What runs once per connection, per server or per process is inherited from the a
 running, through the private hooks that it calls; they are named in :mod:`oxloop._hooks`.
 """
 
+import asyncio
 import signal
 import sys
 import threading
@@ -161,6 +162,9 @@ class EventLoop(
         What the peer has sent and *transport* has not delivered is taken for TLS. Over any
         transport but a native stream, asyncio's own implementation is used.
 
+        Returns ``None``, as asyncio does, if *transport* was closed and is about to say so to its
+        protocol, which is *protocol* from now on.
+
         Raises ``TypeError`` if *sslcontext* is no ``ssl.SSLContext`` or *transport* cannot be
         protected, ``ssl.SSLError`` or ``OSError`` if the handshake fails,
         ``ConnectionAbortedError`` if it takes longer than *ssl_handshake_timeout* seconds. Not
@@ -181,6 +185,9 @@ class EventLoop(
                 ssl_shutdown_timeout=ssl_shutdown_timeout,
             )
         waiter = self.create_future()
+        if transport.is_closing() and transport.get_protocol() is not None:
+            transport.set_protocol(LastWord(protocol, waiter))
+            return await waiter
         protected = self._protect(
             transport,
             protocol,
@@ -200,3 +207,20 @@ class EventLoop(
             waiter = protected = None
             raise
         return protected
+
+
+class LastWord(asyncio.Protocol):
+    """Between ``start_tls()`` and a transport that has only its end to tell."""
+
+    def __init__(self, protocol, waiter):
+        self.protocol = protocol
+        self.waiter = waiter
+
+    def connection_lost(self, exc):
+        try:
+            self.protocol.connection_lost(exc)
+        finally:
+            if exc is None:
+                _hooks.set_result_unless_cancelled(self.waiter, None)
+            elif not self.waiter.done():
+                self.waiter.set_exception(exc)
