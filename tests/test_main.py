@@ -1,11 +1,12 @@
 """`python -m oxloop` behaves like `python`, with oxloop as the loop."""
 
+import os
 import signal
 import subprocess
 import sys
 
 import pytest
-from support import interrupt_child
+from support import interrupt_child, until
 
 pytestmark = pytest.mark.oxloop_only
 
@@ -157,3 +158,50 @@ def test_ctrl_c_ends_it_as_it_ends_python(script):
 
 def test_new_event_loop_gives_oxloop_to_the_program():
     assert both("-c", WHICH)[1].stdout == "oxloop\n"
+
+
+def ours(*words, **options):
+    return both(*words, **options)[1]
+
+
+@pytest.mark.parametrize("name", ["SelectorEventLoop", "EventLoop"])
+def test_the_names_of_the_default_loop(name):
+    done = ours("-c", f"import asyncio; print(getattr(asyncio, {name!r}, None))")
+    assert done.stdout in ("<class 'oxloop._loop.EventLoop'>\n", "None\n"), done.stderr
+
+
+@until(3, 16)
+def test_a_default_policy_of_the_programs_own():
+    source = "asyncio.set_event_loop_policy(asyncio.DefaultEventLoopPolicy())"
+    done = ours("-c", f"import asyncio; {source}; {WHICH}")
+    assert done.stdout == "oxloop\n", done.stderr
+
+
+def test_info():
+    done = ours("info")
+    assert done.returncode == 0, done.stderr
+    facts = dict(line.split("  ", 1) for line in done.stdout.splitlines())
+    assert facts["backend"].strip() == "epoll"
+    assert facts["oxloop"].strip()[0].isdigit()
+    assert facts["TLS"].strip().startswith(("direct", "through"))
+
+
+def test_info_says_why_tls_is_not_direct():
+    environment = {**os.environ, "OXLOOP_TLS": "object"}
+    done = ours("info", env=environment)
+    assert "through ssl.SSLObject: OXLOOP_TLS=object\n" in done.stdout, done.stderr
+
+
+def test_version_and_help():
+    assert ours("--version").stdout.startswith("oxloop 0.")
+    assert "--as-uvloop" in ours("--help").stdout
+
+
+@pytest.mark.parametrize("words", [(), ("--children",), ("--as-uvlop", "x.py"), ("-m",), ("-c",)])
+def test_a_mistake_is_told_and_nothing_runs(words):
+    done = subprocess.run(
+        [sys.executable, "-m", "oxloop", *words], capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 2
+    assert "usage: python -m oxloop" in done.stderr
+    assert not done.stdout

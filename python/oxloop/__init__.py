@@ -9,6 +9,7 @@ from . import _oxloop
 from ._hooks import TruncatedError
 from ._loop import EventLoop
 from ._run import install, new_event_loop, run
+from ._uvloop import as_uvloop
 
 __version__ = _oxloop.__version__
 
@@ -17,6 +18,7 @@ __all__ = [
     "EventLoopPolicy",
     "TruncatedError",
     "__version__",
+    "as_uvloop",
     "install",
     "new_event_loop",
     "run",

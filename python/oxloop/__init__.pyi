@@ -3,6 +3,7 @@ import ssl
 import sys
 from collections.abc import Coroutine
 from selectors import BaseSelector
+from types import ModuleType
 from typing import Any, Final, TypeVar
 
 from . import _oxloop
@@ -14,6 +15,7 @@ __all__ = [
     "EventLoopPolicy",
     "TruncatedError",
     "__version__",
+    "as_uvloop",
     "install",
     "new_event_loop",
     "run",
@@ -29,6 +31,7 @@ class TruncatedError(ssl.SSLEOFError, ConnectionResetError): ...
 def new_event_loop() -> EventLoop: ...
 def run(main: Coroutine[Any, Any, _T], *, debug: bool | None = None) -> _T: ...
 def install() -> None: ...
+def as_uvloop() -> ModuleType: ...
 
 if sys.version_info < (3, 16):
     class EventLoopPolicy(asyncio.DefaultEventLoopPolicy): ...
