@@ -70,7 +70,21 @@ import importlib, importlib.util, oxloop
 stand_in = oxloop.as_uvloop()
 assert importlib.util.find_spec("uvloop").origin == "oxloop"
 assert importlib.util.find_spec("uvloop.loop").origin == "oxloop"
-assert importlib.import_module("uvloop") is stand_in is importlib.reload(stand_in)
+assert importlib.import_module("uvloop") is stand_in
+"""
+    python(source)
+
+
+def test_it_stays_when_it_is_reloaded_or_forgotten():
+    source = """
+import importlib, sys, oxloop
+stand_in = oxloop.as_uvloop()
+assert importlib.reload(stand_in) is stand_in
+assert stand_in.Loop is oxloop.EventLoop
+del sys.modules["uvloop"], sys.modules["uvloop.loop"]
+import uvloop, uvloop.loop
+assert uvloop is stand_in is oxloop.as_uvloop()
+assert uvloop.Loop is uvloop.loop.Loop is oxloop.EventLoop
 """
     python(source)
 

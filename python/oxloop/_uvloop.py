@@ -32,14 +32,18 @@ class StandIn(types.ModuleType):
         raise AttributeError(f"oxloop's stand-in for {self.__name__} has no attribute {name!r}")
 
 
-class Loader:
-    """What the specs of the stand-ins point to: an import finds the module as it is."""
+class Importer:
+    """Finds the stand-ins as they are, also when somebody reloads them or imports them anew."""
 
-    def __init__(self, module):
-        self.module = module
+    def __init__(self):
+        self.modules = {}
+
+    def find_spec(self, name, path=None, target=None):
+        module = self.modules.get(name)
+        return None if module is None else module.__spec__
 
     def create_module(self, spec):
-        return self.module
+        return self.modules[spec.name]
 
     def exec_module(self, module):
         """It is complete."""
@@ -74,25 +78,25 @@ def as_uvloop():
             "the real uvloop is imported already: call oxloop.as_uvloop() before anything "
             "imports it, or start the program by `python -m oxloop --as-uvloop`"
         )
-    package = _register(NAME, is_package=True)
+    importer = Importer()
+    package = _register(NAME, importer, is_package=True)
     package.__version__ = VERSION
     package.__all__ = ("new_event_loop", "run", "install", "EventLoopPolicy")
     package.new_event_loop = new_event_loop
     package.install = install
     package.run = run
-    package.loop = _register(f"{NAME}.loop")
+    package.loop = _register(f"{NAME}.loop", importer)
     package.Loop = package.loop.Loop = EventLoop
+    sys.meta_path.insert(0, importer)
     return package
 
 
-def _register(name, is_package=False):
+def _register(name, importer, is_package=False):
     module = StandIn(name, f"oxloop under the name of {name}, see oxloop.as_uvloop().")
-    spec = importlib.machinery.ModuleSpec(
-        name, Loader(module), origin="oxloop", is_package=is_package
-    )
+    spec = importlib.machinery.ModuleSpec(name, importer, origin="oxloop", is_package=is_package)
     module.__spec__, module.__loader__ = spec, spec.loader
     module.__package__ = spec.parent
     if is_package:
         module.__path__ = spec.submodule_search_locations
-    sys.modules[name] = module
+    sys.modules[name] = importer.modules[name] = module
     return module
