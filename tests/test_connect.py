@@ -257,3 +257,40 @@ def test_a_protocol_that_is_none_leaves_nothing_behind(loop, run):
         for sock in (ours, peer):
             loop.add_reader(sock, print)
             assert loop.remove_reader(sock)
+
+
+@pytest.mark.parametrize("asked_before", [(), ("socket",), ("peername",)])
+def test_extra_information_in_any_order(loop, run, cleanup, asked_before):
+    accepted = []
+
+    async def main():
+        class Kept(asyncio.Protocol):
+            def connection_made(self, transport):
+                accepted.append(transport)
+
+        server = await loop.create_server(Kept, "127.0.0.1", 0)
+        cleanup.append(server)
+        address = server.sockets[0].getsockname()
+        client, _ = await loop.create_connection(asyncio.Protocol, *address)
+        while not accepted:
+            await asyncio.sleep(0)
+        (transport,) = accepted
+        for name in asked_before:
+            assert transport.get_extra_info(name) is not None
+        assert transport.get_extra_info("sslcontext") is None
+        assert transport.get_extra_info("sslcontext", 7) == 7
+        assert transport.get_extra_info("peername") == client.get_extra_info("sockname")
+        assert transport.get_extra_info("peername", 7) == client.get_extra_info("sockname")
+        assert transport.get_extra_info(name="sockname", default=7) == address
+        assert transport.get_extra_info("nothing", default=7) == 7
+        for wrong in ((), ("socket", 1, 2)):
+            with pytest.raises(TypeError):
+                transport.get_extra_info(*wrong)
+        with pytest.raises(TypeError):
+            transport.get_extra_info([])
+        client.abort()
+        transport.abort()
+        await asyncio.sleep(0.01)
+        assert transport.get_extra_info("peername") == client.get_extra_info("sockname")
+
+    run(main())

@@ -711,6 +711,12 @@ def _positive(name, seconds, default):
     return seconds
 
 
+#: What ``get_extra_info`` of a stream over a plain socket has never anything for.
+OTHERS_EXTRA_INFO = frozenset(
+    ("sslcontext", "ssl_object", "peercert", "cipher", "compression", "pipe", "subprocess")
+)
+
+
 def tls_session(sslcontext, server_side, server_hostname, handshake_timeout, shutdown_timeout):
     """What ``SSLProtocol.__init__`` does: its checks, and a session that waits for its peer."""
     if ssl is None:

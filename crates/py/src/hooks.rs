@@ -33,7 +33,8 @@ names! {
     read, write, pending, do_handshake, shutdown, unwrap,
     cancelled, set_result, create_future, pause_reading, resume_reading, __class__, _connected, _strong_reader,
     _buffer, _eof, _waiter, _exception, _transport, _paused, _limit, _loop,
-    _reader, _protocol, _stream_reader, _connection_lost, _client_connected_cb,
+    _reader, _protocol, _stream_reader, _connection_lost, _client_connected_cb, _drain_waiters,
+    peername,
 }
 
 /// The members that an address of the commonest kinds is described with.
@@ -72,6 +73,8 @@ pub(crate) struct Hooks {
     /// Exceptions of a TLS session that needs more, and of one that was ended by its peer.
     pub(crate) tls_again: Ref,
     pub(crate) tls_ended: Ref,
+    /// Names of `get_extra_info` that transports over TLS, pipes and children have.
+    pub(crate) others_extra: Ref,
     /// The modules whose `Future` and `Task` are made: looked up at every call, as asyncio does.
     pub(crate) futures: Ref,
     pub(crate) tasks: Ref,
@@ -121,6 +124,7 @@ impl Hooks {
             stream_reader_protocol: get("StreamReaderProtocol")?.into(),
             tls_again: get("TLS_AGAIN")?.into(),
             tls_ended: get("TLS_ENDED")?.into(),
+            others_extra: get("OTHERS_EXTRA_INFO")?.into(),
             futures: get("FUTURES")?.into(),
             tasks: get("TASKS")?.into(),
             task_step: optional("TASK_STEP_TYPE")?.map(Ref::from),

@@ -75,6 +75,7 @@ fn try_adopt(
     let Some(inflow) = inflow else { return Ok(None) };
     if !is_native {
         classes().protocol.adopt(py, protocol.as_ptr())?;
+        protocol::lighten(py, protocol)?;
     }
     Ok(Some(inflow.into_any().into()))
 }

@@ -7,13 +7,13 @@
 use pyo3::Borrowed;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyType;
+use pyo3::types::{PyList, PyType};
 
 use super::inflow::name;
 use super::stock::{Stock, classes, dict_value, documented, name_and_value};
 use crate::hooks::hooks;
 use crate::raw::{
-    Arguments, Ref, dict_set, getset, install, install_attributes, instance_dict, method,
+    Arguments, Ref, dict_get, dict_set, getset, install, install_attributes, instance_dict, method,
     set_generic,
 };
 
@@ -28,6 +28,18 @@ pub(super) fn install_into(class: &Bound<'_, PyType>) -> PyResult<()> {
     install(class, vec![(method!(fast c"_connected", Protocol, connected), None)])?;
     let callback = getset!(c"_client_connected_cb", Protocol, get_callback, set_callback);
     install_attributes(class, vec![callback])
+}
+
+/// Replaces the deque of those who wait for `drain()`, which takes 760 bytes empty, by a list: it is
+/// appended to, gone through and removed from.
+pub(super) fn lighten(py: Python<'_>, protocol: &Bound<'_, PyAny>) -> PyResult<()> {
+    let (name, dict) = (&hooks().names._drain_waiters, instance_dict(py, protocol.as_ptr())?);
+    match dict_get(py, &dict, name) {
+        Some(waiters) if waiters.bind(py).len()? == 0 => {
+            dict_set(py, &dict, name, &PyList::empty(py).into_any().into())
+        }
+        _ => Ok(()),
+    }
 }
 
 impl Protocol {

@@ -13,7 +13,7 @@ use pyo3::types::PyDict;
 use super::types::{Kind, base_slots};
 use super::{Tls, Transport, address};
 use crate::hooks::hooks;
-use crate::raw::{Ref, slot};
+use crate::raw::{Arguments, Ref, call_forwarding, slot};
 use crate::streams;
 
 impl Transport<'_> {
@@ -28,6 +28,45 @@ impl Transport<'_> {
         let extra: Ref = this.make_extra(py)?.into();
         this.put_base_slot(base_slots().0, Some(extra.clone_ref(py)));
         Ok(extra)
+    }
+
+    /// `get_extra_info(name, default=None)`. What says whether a connection is protected, as every
+    /// stream asks, and the address of the peer do not make the dict.
+    pub(super) fn py_get_extra_info(
+        py: Python<'_>,
+        this: Transport<'_>,
+        arguments: Arguments<'_>,
+    ) -> PyResult<Ref> {
+        // SAFETY: a slot of a live instance, compared with null.
+        let made = unsafe { !(*this.base_slot(base_slots().0)).is_null() };
+        if let (false, &[name]) = (made, arguments.positional)
+            && arguments.has_no_keywords()
+            && let Some(info) = this.simple_extra(py, name)?
+        {
+            return Ok(info);
+        }
+        let inherited = hooks().get(py, "FlowControlMixin")?.getattr("get_extra_info")?;
+        let this = Ref::from(this.bind(py));
+        let given = arguments.positional.iter().copied();
+        let given: Vec<_> = std::iter::once(this.as_ptr()).chain(given).collect();
+        call_forwarding(py, &inherited.into(), &given, &arguments)
+    }
+
+    fn simple_extra(self, py: Python<'_>, name: *mut ffi::PyObject) -> PyResult<Option<Ref>> {
+        if name == hooks().names.peername.as_ptr() {
+            return match self.tail.peer.borrow().as_deref() {
+                Some(peer @ (Address::V4(_) | Address::V6(_))) => {
+                    Ok(Some(address::to_python(py, peer)?.into()))
+                }
+                _ => Ok(None),
+            };
+        }
+        // SAFETY: a frozenset and a live object.
+        match unsafe { ffi::PySet_Contains(hooks().others_extra.as_ptr(), name) } {
+            -1 => Err(PyErr::fetch(py)),
+            0 => Ok(None),
+            _ => Ok(Some(py.None().into_bound(py).into())),
+        }
     }
 
     pub(super) fn set_extra(

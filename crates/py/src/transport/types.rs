@@ -143,6 +143,7 @@ fn stream_table() -> Table {
         method!(noargs c"is_closing", This<'_>, Transport::py_is_closing),
         method!(noargs c"pause_reading", This<'_>, Transport::py_pause_reading),
         method!(noargs c"resume_reading", This<'_>, Transport::py_resume_reading),
+        method!(fast c"get_extra_info", This<'_>, Transport::py_get_extra_info),
         method!(noargs c"is_reading", This<'_>, Transport::py_is_reading),
         method!(noargs c"get_protocol", This<'_>, Transport::py_get_protocol),
         method!(one c"set_protocol"("protocol"), This<'_>, Transport::py_set_protocol),
