@@ -185,7 +185,8 @@ class EventLoop(
                 ssl_shutdown_timeout=ssl_shutdown_timeout,
             )
         waiter = self.create_future()
-        if transport.is_closing() and transport.get_protocol() is not None:
+        is_about_to_end = transport.is_closing() and transport.get_protocol() is not None
+        if is_about_to_end and not self.is_closed():
             transport.set_protocol(LastWord(protocol, waiter))
             return await waiter
         protected = self._protect(
