@@ -35,11 +35,16 @@ impl Fd {
         Fd(fd.into_raw_fd())
     }
 
+    /// The owner of the descriptor. Only who owns it may call this, once, as with [`Fd::close`].
+    pub fn into_owned(self) -> OwnedFd {
+        // SAFETY: by this function's contract the caller owns the descriptor and gives it up here.
+        unsafe { OwnedFd::from_raw_fd(self.0) }
+    }
+
     /// Closes the descriptor. Only its owner may call this, once: the number can be another file's
     /// right afterwards. Errors are of no use to anyone (the descriptor is gone either way).
     pub fn close(self) {
-        // SAFETY: by this function's contract the caller owns the descriptor and gives it up here.
-        drop(unsafe { OwnedFd::from_raw_fd(self.0) });
+        drop(self.into_owned());
     }
 
     pub(crate) fn borrow(&self) -> BorrowedFd<'_> {

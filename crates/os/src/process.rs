@@ -3,7 +3,9 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+};
 
 use crate::fd::Fd;
 
@@ -24,6 +26,12 @@ pub fn watch(pid: i32) -> io::Result<Fd> {
     Ok(Fd::from_owned(pidfd_open(pid, PidfdFlags::empty())?))
 }
 
+/// Sends a signal to the process, and to no other that has got its number.
+pub fn send_signal(pidfd: Fd, signal: i32) -> io::Result<()> {
+    let signal = Signal::from_named_raw(signal).ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(pidfd_send_signal(pidfd.borrow(), signal)?)
+}
+
 /// Reaps a child that has ended; `None` if it has not. `ECHILD`: somebody else has reaped it.
 pub fn reap(pidfd: Fd) -> io::Result<Option<Exit>> {
     let pidfd = pidfd.borrow();
@@ -41,7 +49,7 @@ mod tests {
     use std::process::Command;
     use std::time::Duration;
 
-    use super::{Exit, reap, watch};
+    use super::{Exit, reap, send_signal, watch};
     use crate::fd::Fd;
     use crate::poller::{Batch, Interest, Poller};
 
@@ -67,6 +75,20 @@ mod tests {
             assert!(reap(pidfd).is_err());
             pidfd.close();
         }
+    }
+
+    #[test]
+    #[expect(clippy::zombie_processes, reason = "reaped by the function that is tested")]
+    fn signals_reach_the_process() {
+        let child = Command::new("/bin/sleep").arg("60").spawn().unwrap();
+        let pidfd = watch(i32::try_from(child.id()).unwrap()).unwrap();
+        assert!(send_signal(pidfd, -1).is_err());
+        send_signal(pidfd, 9).unwrap();
+        while reap(pidfd).unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        assert!(send_signal(pidfd, 9).is_err());
+        pidfd.close();
     }
 
     #[test]

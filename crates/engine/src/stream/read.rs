@@ -98,6 +98,21 @@ impl<H: Host> Engine<H> {
         self.scratch.get(..count).unwrap_or_default()
     }
 
+    /// Lends the buffer that [`Engine::received`] shows, so that a host may use the data while nothing
+    /// is borrowed; [`Engine::take_back`] ends the loan.
+    #[inline]
+    pub fn lend_received(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.scratch)
+    }
+
+    /// Takes a buffer back that was lent, unless there is a larger one by now.
+    #[inline]
+    pub fn take_back(&mut self, buffer: Vec<u8>) {
+        if buffer.len() >= self.scratch.len() {
+            self.scratch = buffer;
+        }
+    }
+
     /// Reads into the host's memory, after [`Step::Offer`] or [`Step::Plenty`]. Zero is the end of the stream, given a
     /// buffer that is not empty.
     pub fn receive_into(&mut self, key: Key, buffer: &mut [u8]) -> io::Result<usize> {

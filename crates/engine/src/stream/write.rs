@@ -66,13 +66,31 @@ impl<H: Host> Engine<H> {
         data: &[u8],
         hold: impl FnOnce() -> Option<H::Bytes>,
     ) -> Wrote {
+        self.write_from(key, data, AT_ONCE, hold)
+    }
+
+    /// As [`Engine::write`], of data that is not worth a copy: it does not wait for others to join
+    /// it, if nothing waits before it.
+    pub fn write_at_once(&mut self, key: Key, data: &[u8]) -> Wrote {
+        self.write_from(key, data, 0, || None)
+    }
+
+    /// Writes; data of `at_once` bytes does not wait.
+    #[inline]
+    fn write_from(
+        &mut self,
+        key: Key,
+        data: &[u8],
+        at_once: usize,
+        hold: impl FnOnce() -> Option<H::Bytes>,
+    ) -> Wrote {
         let Engine { kernel, reactor, .. } = self;
         let Some((fd, stream)) = stream_of(reactor, key) else { return Wrote::Closed };
         // A closing stream with data pending still takes more: TLS says goodbye when it is resumed.
         if !matches!(stream.output, Output::Open | Output::ClosesAfterQueue) {
             return Wrote::Closed;
         }
-        let large = data.len() >= AT_ONCE || stream.medium.writes_at_once();
+        let large = data.len() >= at_once || stream.medium.writes_at_once();
         let mut start = 0;
         if large && stream.queue.is_empty() {
             match stream.medium.write(&**kernel, fd, data) {

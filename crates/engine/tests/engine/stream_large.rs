@@ -36,6 +36,18 @@ fn a_write_of_64_kib_leaves_at_once_and_a_smaller_one_does_not() {
 }
 
 #[test]
+fn what_is_not_worth_a_copy_leaves_at_once_unless_something_waits_before_it() {
+    let mut bench = Bench::default();
+    let key = stream(&mut bench, 3, "s");
+    assert_fine(&bench.engine.write_at_once(key, b"alone"));
+    assert_eq!((bench.kernel.sends(), bench.engine.buffered(key)), (1, 0));
+    assert_fine(&write(&mut bench.engine, key, b"first "));
+    assert_fine(&bench.engine.write_at_once(key, b"second"));
+    assert_eq!((bench.kernel.sends(), bench.engine.buffered(key)), (2, 0));
+    assert_eq!(bench.kernel.sent(3), b"alonefirst second");
+}
+
+#[test]
 fn a_large_write_behind_a_small_one_takes_it_along_at_once() {
     let body = pattern(64 * KIB);
     for high in [64 * KIB, 1024 * KIB] {

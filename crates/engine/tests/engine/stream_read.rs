@@ -55,6 +55,29 @@ fn data_is_received_as_it_came() {
 }
 
 #[test]
+fn what_was_received_can_be_lent() {
+    let mut bench = Bench::default();
+    stream(&mut bench, 3, "s");
+    arrives(&bench, 3, b"hello");
+    let mut lent = Vec::new();
+    bench.turn(|engine, _| {
+        lent = engine.lend_received();
+        assert!(engine.received(5).is_empty());
+    });
+    assert_eq!(lent.get(..5), Some(&b"hello"[..]));
+    let place = lent.as_ptr();
+    bench.engine.take_back(lent);
+    // It is used again, unless there is a larger one.
+    bench.engine.take_back(vec![0; 8]);
+    arrives(&bench, 3, b"again");
+    bench.turn(|engine, _| {
+        assert_eq!(engine.received(5), b"again");
+        let again = engine.lend_received();
+        assert_eq!(again.as_ptr(), place);
+    });
+}
+
+#[test]
 fn an_event_is_one_read() {
     let mut bench = Bench::default();
     stream(&mut bench, 3, "s");
