@@ -196,6 +196,19 @@ def test_flow_control(tls_pair, run):
     assert client.calls.count("pause_writing") == client.calls.count("resume_writing")
 
 
+@pytest.mark.parametrize("rest", range(4, 84, 8))
+def test_a_writer_is_told_to_go_on_however_little_is_left(tls_pair, run, rest):
+    """The last piece may leave too little behind for the transport below to call itself full."""
+    client, server = tls_pair()
+    client.transport.set_write_buffer_limits(high=64 * 1024, low=1024)
+    server.transport.pause_reading()
+    written = write_until_paused(client)
+    client.transport.write(bytes(rest * 1024))
+    server.transport.resume_reading()
+    run(asyncio.wait_for(server.until_data(written + rest * 1024), 10))
+    run(asyncio.wait_for(client.until_called("resume_writing"), 2))
+
+
 def test_write_buffer_limits(tls_pair):
     client, _ = tls_pair()
     client.transport.set_write_buffer_limits(high=1024, low=256)

@@ -211,6 +211,15 @@ impl<H: Host> Engine<H> {
         self.stream(key).map_or_else(|| self.is_endpoint_blocked(key), |stream| stream.blocked)
     }
 
+    /// The writer waits, though the stream alone is not full: as after [`Wrote::Pause`],
+    /// [`Step::Flushed`] tells when no more than the low mark is left. False if that is so already.
+    pub fn pause_writer(&mut self, key: Key) -> bool {
+        let Some((_, stream)) = self.stream_mut(key) else { return false };
+        let waits = stream.queue.len() > stream.flow.limits.low;
+        stream.flow.paused |= waits;
+        waits
+    }
+
     /// [`Step::Fill`] comes before the next flush, as for a write that was queued now: the owner of
     /// the stream has something to prepare.
     pub fn fill_later(&mut self, key: Key) {

@@ -214,3 +214,17 @@ fn nothing_is_told_about_streams_that_are_gone() {
     assert!(!engine.is_write_paused(key) && !engine.is_blocked(key));
     assert!(matches!(write(engine, key, b"x"), Wrote::Closed));
 }
+
+#[test]
+fn a_writer_who_waits_for_himself_is_told_when_the_low_mark_is_reached() {
+    let mut bench = Bench::default();
+    let key = stream(&mut bench, 3, "s");
+    bench.engine.set_limits(key, Limits { low: 4, high: 100 });
+    assert_fine(&write(&mut bench.engine, key, b"1234"));
+    assert!(!bench.engine.pause_writer(key));
+    assert_fine(&write(&mut bench.engine, key, b"5"));
+    assert!(bench.engine.pause_writer(key));
+    assert!(bench.engine.is_write_paused(key));
+    assert_eq!(bench.just_turn(), ["s flushed, resume true"]);
+    assert!(!bench.engine.is_write_paused(key));
+}

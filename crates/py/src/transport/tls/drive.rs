@@ -288,7 +288,16 @@ impl Tls<'_> {
         let Some((owner, stream)) = self.below(py) else { return Ok(false) };
         let below = owner.engine().buffered(stream);
         match pump.flow_change(below) {
-            None => Ok(false),
+            None => {
+                // Its last piece may leave too little behind for the stream to call itself full.
+                if pump.is_write_paused()
+                    && pump.queued() == 0
+                    && owner.engine().pause_writer(stream)
+                {
+                    pump.set_blocked(true);
+                }
+                Ok(false)
+            }
             Some(FlowChange::Pause) => {
                 self.call_flow(py, &hooks().names.pause_writing, "pause_writing").map(|()| true)
             }
