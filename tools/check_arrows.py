@@ -147,11 +147,14 @@ def system_in_os(house: House) -> Iterator[str]:
             yield from (f"{place} names a system crate" for place in crate.mentions(pattern))
 
 
-@rule("the engine forbids unsafe code")
+@rule("the engine and the Rust face forbid unsafe code")
 def engine_is_safe(house: House) -> Iterator[str]:
-    library = house.crates["engine"].folder / "src" / "lib.rs"
-    if not re.search(r"^#!\[forbid\(unsafe_code\)\]", library.read_text(), re.MULTILINE):
-        yield "crates/engine/src/lib.rs lacks #![forbid(unsafe_code)]"
+    for room in ("engine", "oxloop"):
+        if room in house.crates:
+            library = house.crates[room].folder / "src" / "lib.rs"
+            text = library.read_text()
+            if not re.search(r"^#!\[forbid\(unsafe_code\)\]", text, re.MULTILINE):
+                yield f"crates/{room}/src/lib.rs lacks #![forbid(unsafe_code)]"
 
 
 @rule("undocumented unsafe blocks are denied for the workspace")

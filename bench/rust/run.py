@@ -1,0 +1,58 @@
+"""Compare the crate oxloop with tokio's current_thread runtime: processor time per operation.
+
+Build first: `cargo build --release` in this folder. Both take turns in every round; the medians of
+the rounds are printed, with the ratio of the neighbours' median.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", HERE / "target"))
+LOCAL = ["spawn", "spawn-each", "yield", "yield-100", "wake", "timer", "sleep", "thread"]
+ECHO = [(connections, size) for size in (64, 16384) for connections in (1, 64, 512)]
+
+
+def measure(program: Path, *arguments: str) -> float:
+    return float(subprocess.check_output([program, *arguments], text=True))
+
+
+def rows(program: Path, rounds: int, chosen: str):
+    """Each row with the figures of its contestants, round by round; tokio's are the last."""
+    for scenario in LOCAL:
+        if chosen in scenario:
+            contestants = [("oxloop", scenario), ("tokio", scenario)]
+            yield scenario, "ns", run(program, rounds, contestants)
+    for connections, size in ECHO:
+        name = f"echo, {connections} × {size} B"
+        if chosen in name:
+            servers = ("protocol", "stream", "tokio")
+            contestants = [("echo", server, str(connections), str(size)) for server in servers]
+            yield name, "µs", run(program, rounds, contestants)
+
+
+def run(program: Path, rounds: int, contestants: list[tuple[str, ...]]) -> list[list[float]]:
+    return [[measure(program, *arguments) for arguments in contestants] for _ in range(rounds)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="", help="rows whose name contains this")
+    arguments = parser.parse_args()
+    program = TARGET / "release" / "oxloop-bench"
+    print("| | oxloop, protocol | oxloop, task | tokio | tokio ÷ task |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    for name, unit, figures in rows(program, arguments.rounds, arguments.only):
+        medians = [statistics.median(column) for column in zip(*figures, strict=True)]
+        ratio = statistics.median(figure[-1] / figure[-2] for figure in figures)
+        cells = [f"{median:.3g} {unit}" for median in medians]
+        cells = ["", *cells] if len(cells) == 2 else cells
+        print(f"| {name} | {' | '.join(cells)} | {ratio:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
