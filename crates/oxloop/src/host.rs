@@ -36,6 +36,8 @@ pub(crate) trait Endpoint {
     fn received(self: Rc<Self>, _hub: &Rc<Hub>, _key: Key, _count: usize) {}
     /// Data is there for memory of ours.
     fn offered(self: Rc<Self>, _hub: &Rc<Hub>, _key: Key) {}
+    /// Much data is there, for so many bytes of memory.
+    fn plenty(self: Rc<Self>, _hub: &Rc<Hub>, _key: Key, _size: usize) {}
     /// The peer sends nothing more.
     fn ended(self: Rc<Self>, _hub: &Rc<Hub>, _key: Key) {}
     /// Reading failed, or polling for it.

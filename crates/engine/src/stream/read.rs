@@ -113,8 +113,8 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Reads into the host's memory, after [`Step::Offer`] or [`Step::Plenty`]. Zero is the end of the stream, given a
-    /// buffer that is not empty.
+    /// Reads into the host's memory, after [`Step::Offer`] or [`Step::Plenty`]. Zero is the end of the
+    /// stream, given a buffer that is not empty.
     pub fn receive_into(&mut self, key: Key, buffer: &mut [u8]) -> io::Result<usize> {
         let Some((fd, stream)) = self.stream_mut(key) else {
             return Err(io::ErrorKind::WouldBlock.into());

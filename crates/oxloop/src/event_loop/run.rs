@@ -74,8 +74,20 @@ impl Running<'_> {
     }
 }
 
+impl Running<'_> {
+    /// What waits to be encrypted is sent now: there may be no other run.
+    fn fill(&self) {
+        loop {
+            let next = self.0.engine().next_fill();
+            let Some(key) = next else { return };
+            tell(self.0, key, |conn| conn.fill(self.0, key));
+        }
+    }
+}
+
 impl Drop for Running<'_> {
     fn drop(&mut self) {
+        self.fill();
         let mut engine = self.0.engine();
         engine.end_run();
         engine.stop(false);
@@ -113,6 +125,7 @@ fn turns(hub: &Rc<Hub>, main: &mut dyn FnMut(Key) -> bool) -> Result<()> {
             }
             Step::Received(key, count) => tell(hub, key, |conn| conn.received(hub, key, count)),
             Step::Offer(key) => tell(hub, key, |conn| conn.offered(hub, key)),
+            Step::Plenty(key, size) => tell(hub, key, |conn| conn.plenty(hub, key, size)),
             Step::Ended(key) => tell(hub, key, |conn| conn.ended(hub, key)),
             Step::ReadFailed(key, error) => {
                 tell(hub, key, |conn| conn.read_failed(hub, key, error))

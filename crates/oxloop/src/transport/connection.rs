@@ -298,6 +298,10 @@ impl Endpoint for Connection {
         }
     }
 
+    fn plenty(self: Rc<Self>, _: &Rc<Hub>, key: Key, size: usize) {
+        self.plenty_offered(key, size);
+    }
+
     fn ended(self: Rc<Self>, _: &Rc<Hub>, key: Key) {
         self.stream_ended(key);
     }

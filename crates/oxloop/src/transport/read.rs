@@ -69,6 +69,24 @@ impl Connection {
         }
     }
 
+    /// Much data is there: it is borrowed from here, too, which is as good as any memory.
+    pub(super) fn plenty_offered(self: &Rc<Self>, key: Key, size: usize) {
+        let mut buffer = self.hub.buffer.take();
+        if buffer.len() < size {
+            buffer.resize(size, 0);
+        }
+        let received = self.hub.engine().receive_into(key, &mut buffer);
+        match received {
+            Ok(0) => self.stream_ended(key),
+            Ok(count) => self.deliver(buffer.get(..count).unwrap_or_default()),
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => {}
+                _ => self.force_close(Some(error)),
+            },
+        }
+        self.hub.buffer.set(buffer);
+    }
+
     /// The other end sends nothing more.
     pub(super) fn stream_ended(self: &Rc<Self>, key: Key) {
         if let Some(tls) = self.tls() {
