@@ -14,7 +14,7 @@ use oxloop_engine::{Engine, Key, Moment, Payload, System};
 use oxloop_os::clock;
 
 use crate::error::{Error, Result};
-use crate::event_loop::{Calls, Loop, Reporter, Signals};
+use crate::event_loop::{Calls, Loop, Reporter, Signals, discard, guard};
 use crate::executor::Pool;
 use crate::host::{Job, Program};
 use crate::remote::Remote;
@@ -153,16 +153,16 @@ impl Hub {
         let stored = self.engine().drain();
         for payload in stored {
             match payload {
-                Payload::Job(job) => drop(job),
-                Payload::Conn(endpoint) => endpoint.closed(),
+                Payload::Job(job) => discard(self, job),
+                Payload::Conn(endpoint) => guard(self, || endpoint.closed()),
                 Payload::Child(endpoint, pidfd) => {
                     pidfd.close();
-                    endpoint.closed();
+                    guard(self, || endpoint.closed());
                 }
             }
         }
         let calls = self.calls.borrow_mut().drain();
-        drop(calls);
+        calls.into_iter().for_each(|call| discard(self, call));
         self.reporter.clear();
     }
 

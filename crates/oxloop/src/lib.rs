@@ -57,6 +57,7 @@
 //!
 //! Linux only. There is no unsafe code in this crate.
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 mod combine;
 mod connect;

@@ -15,7 +15,7 @@ use oxloop_engine::{Exited, Fd};
 use oxloop_os::process as os_process;
 
 use crate::error::Panic;
-use crate::event_loop::{Loop, Origin, report_panic};
+use crate::event_loop::{Loop, Origin, discard, report_panic};
 use crate::host::Endpoint;
 use crate::hub::Hub;
 use crate::protocol::{Protocol, SubprocessProtocol};
@@ -343,10 +343,7 @@ impl Child {
 
     fn let_go(&self) {
         let protocol = self.protocol.take();
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(move || drop(protocol))) {
-            let message = "A subprocess protocol failed when it was dropped";
-            report_panic(&self.hub, message, String::new(), &Panic::new(payload));
-        }
+        discard(&self.hub, protocol);
         let pipes = self.pipes.take();
         drop(pipes);
     }

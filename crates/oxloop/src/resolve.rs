@@ -32,11 +32,15 @@ pub struct Hints {
 /// One address of a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressInfo {
+    /// `AF_INET`, `AF_INET6`.
     pub family: i32,
+    /// `SOCK_STREAM`, `SOCK_DGRAM`, …
     pub kind: i32,
+    /// `IPPROTO_TCP`, `IPPROTO_UDP`, …
     pub protocol: i32,
     /// What the host is really called, if that was asked for.
     pub canonical: Option<String>,
+    /// Where it is.
     pub address: SocketAddr,
 }
 

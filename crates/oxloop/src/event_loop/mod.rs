@@ -20,7 +20,7 @@ pub use report::{Cause, Context};
 pub use schedule::{Handle, TimerHandle};
 
 pub(crate) use report::{Reporter, report, report_error, report_panic};
-pub(crate) use run::poll_guarded;
+pub(crate) use run::{discard, guard, poll_guarded};
 pub(crate) use schedule::{Calls, Origin, after};
 pub(crate) use signals::Signals;
 

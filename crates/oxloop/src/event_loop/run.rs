@@ -32,9 +32,12 @@ pub(super) fn run_until_complete<F: Future>(hub: &Rc<Hub>, future: F) -> Result<
         if key != main.key() {
             return false;
         }
-        outcome = main.step(future.as_mut());
-        if outcome.is_some() {
-            hub.engine().stop(true);
+        // A wake-up that was queued before the end comes too late.
+        if outcome.is_none() {
+            outcome = main.step(future.as_mut());
+            if outcome.is_some() {
+                hub.engine().stop(true);
+            }
         }
         true
     };
@@ -48,11 +51,16 @@ pub(super) fn run_until_complete<F: Future>(hub: &Rc<Hub>, future: F) -> Result<
 
 /// What `run` does at the end: tasks that are left are cancelled and have ended, threads too.
 pub(super) async fn finish(event_loop: Loop) {
-    for task in tasks::all_tasks_of(&event_loop.hub) {
-        task.cancel();
-    }
-    let others = |task: &tasks::TaskRef| !task.is_current();
-    while tasks::all_tasks_of(&event_loop.hub).iter().any(others) {
+    loop {
+        let mut left = tasks::all_tasks_of(&event_loop.hub);
+        left.retain(|task| !task.is_current());
+        if left.is_empty() {
+            break;
+        }
+        // Those, too, that the ends of others have made.
+        for task in left {
+            task.cancel();
+        }
         crate::yield_now().await;
     }
     event_loop.shutdown_default_executor().await;
@@ -176,7 +184,7 @@ fn tell(hub: &Rc<Hub>, key: Key, handle: impl FnOnce(Rc<dyn Endpoint>)) {
 
 /// The last line of defence: endpoints catch what their protocols do.
 #[inline]
-fn guard(hub: &Rc<Hub>, call: impl FnOnce()) {
+pub(crate) fn guard(hub: &Rc<Hub>, call: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(call)) {
         report_panic(hub, "A callback failed", String::new(), &Panic::new(payload));
     }
@@ -251,7 +259,7 @@ fn run_call(hub: &Rc<Hub>, key: Key) {
             } else {
                 // Removed by itself: dropped with nothing borrowed.
                 drop(calls);
-                drop(callback);
+                discard(hub, callback);
             }
         }
     }
@@ -262,6 +270,14 @@ fn run_guarded(hub: &Rc<Hub>, origin: Origin, call: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(call)) {
         let subject = format!("callback {origin}");
         report_panic(hub, "A callback failed", subject, &Panic::new(payload));
+    }
+}
+
+/// Drops something of the program's, which may panic.
+#[inline]
+pub(crate) fn discard<T>(hub: &Rc<Hub>, value: T) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(move || drop(value))) {
+        report_panic(hub, "A destructor failed", String::new(), &Panic::new(payload));
     }
 }
 

@@ -16,7 +16,7 @@ use super::TaskRef;
 use super::body::{Body, Outcome};
 use super::waker::TaskWaker;
 use crate::error::{Error, Result, TaskError};
-use crate::event_loop::{Origin, poll_guarded, report_panic};
+use crate::event_loop::{self, Origin, guard, poll_guarded, report_panic};
 use crate::host::Job;
 use crate::hub::Hub;
 use crate::remote::Remote;
@@ -300,7 +300,8 @@ pub(crate) fn current_by_waker(hub: &Hub, waker: &Waker) -> Option<Key> {
 
 fn end(hub: &Rc<Hub>, key: Key, body: Pin<Box<dyn Body>>, wake: Wakers) {
     let ending = hub.tasks.borrow_mut().finish(key, Some(body), Some(wake));
-    announce(hub, ending);
+    // Wakers may be anybody's.
+    guard(hub, || announce(hub, ending));
 }
 
 /// Tells everybody who is to know.
@@ -329,7 +330,7 @@ fn discard(hub: &Rc<Hub>, body: Pin<Box<dyn Body>>, subject: String) {
     if let Some(panic) = body.as_ref().get_ref().panic() {
         report_panic(hub, "A task failed and nobody awaits it", subject, panic);
     }
-    drop(body);
+    event_loop::discard(hub, body);
 }
 
 /// Has something done when the task has ended; now, if it has.

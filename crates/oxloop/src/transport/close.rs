@@ -6,10 +6,9 @@ use std::rc::Rc;
 
 use oxloop_engine::Closing;
 
-use super::connection::discard;
 use super::{Connection, Transport, Upper};
 use crate::error::Panic;
-use crate::event_loop::{Origin, report_panic};
+use crate::event_loop::{Origin, discard, report_panic};
 
 impl Connection {
     pub(crate) fn is_closing(&self) -> bool {

@@ -12,7 +12,7 @@ use oxloop_os::socket;
 
 use super::{Transport, Upper, protocol_failed};
 use crate::error::Panic;
-use crate::event_loop::report_panic;
+use crate::event_loop::{discard, report_panic};
 use crate::host::Endpoint;
 use crate::hub::Hub;
 use crate::server::Attached;
@@ -270,18 +270,6 @@ impl Connection {
 
     pub(super) fn take_file(&self) -> Option<OwnedFd> {
         self.file.take()
-    }
-}
-
-/// Drops a protocol, which may panic.
-pub(super) fn discard(hub: &Rc<Hub>, upper: Upper) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(move || drop(upper))) {
-        report_panic(
-            hub,
-            "A protocol failed when it was dropped",
-            String::new(),
-            &Panic::new(payload),
-        );
     }
 }
 

@@ -14,7 +14,7 @@ use std::os::fd::AsRawFd;
 
 use super::protocol_failed;
 use crate::error::Panic;
-use crate::event_loop::{Loop, Origin, report_panic};
+use crate::event_loop::{Loop, Origin, discard, report_panic};
 use crate::host::Endpoint;
 use crate::hub::Hub;
 use crate::protocol::DatagramProtocol;
@@ -226,7 +226,7 @@ impl Mailbox {
         if self.endpoint.get().is_some() {
             self.protocol.set(Some(protocol));
         } else {
-            self.discard(protocol);
+            discard(&self.hub, protocol);
         }
         match called {
             Ok(result) => Some(result),
@@ -236,13 +236,6 @@ impl Mailbox {
                 self.force_close(Some(protocol_failed()));
                 None
             }
-        }
-    }
-
-    fn discard(&self, protocol: Box<dyn DatagramProtocol>) {
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(move || drop(protocol))) {
-            let message = "A protocol failed when it was dropped";
-            report_panic(&self.hub, message, String::new(), &Panic::new(payload));
         }
     }
 
@@ -331,7 +324,7 @@ impl Mailbox {
         let socket = self.socket.take();
         drop(socket);
         if let Some(protocol) = self.protocol.take() {
-            self.discard(protocol);
+            discard(&self.hub, protocol);
         }
     }
 }

@@ -86,3 +86,19 @@ fn a_handler_that_panics_harms_nobody() {
     turns(&event_loop, 1);
     assert_eq!(log.take(), ["on"]);
 }
+
+#[test]
+fn results_and_callbacks_that_panic_when_they_are_dropped_are_told() {
+    let event_loop = EventLoop::new();
+    let log = Log::default();
+    log.hear(&event_loop);
+    drop(event_loop.create_task(async { Grenade }).unwrap());
+    turns(&event_loop, 1);
+    assert_eq!(log.take(), ["A destructor failed: panicked: dropped"]);
+    let (one, two) = (Grenade, Grenade);
+    event_loop.call_soon(move || drop(one)).unwrap();
+    event_loop.call_soon(move || drop(two)).unwrap();
+    event_loop.call_soon(log.saying("never")).unwrap();
+    drop(event_loop);
+    assert_eq!(log.take(), ["A destructor failed: panicked: dropped"; 2]);
+}

@@ -196,3 +196,42 @@ fn a_waker_that_outlives_its_task_wakes_nobody() {
         assert!(!next.is_done());
     });
 }
+
+#[test]
+fn a_wake_up_behind_the_end_of_the_main_task_does_nothing() {
+    let event_loop = EventLoop::new();
+    let mut polls = 0;
+    let result = event_loop.run_until_complete(std::future::poll_fn(|cx| {
+        polls += 1;
+        cx.waker().wake_by_ref();
+        if polls < 3 { std::task::Poll::Pending } else { std::task::Poll::Ready(polls) }
+    }));
+    assert_eq!(result.unwrap(), 3);
+    turns(&event_loop, 1);
+    assert_eq!(polls, 3);
+}
+
+#[test]
+fn run_waits_for_tasks_that_the_ends_of_others_make() {
+    struct Last(Log);
+    impl Drop for Last {
+        fn drop(&mut self) {
+            let guard = Dropped(self.0.clone(), "made at the end");
+            drop(create_task(async move {
+                let _guard = guard;
+                pending::<()>().await;
+            }));
+        }
+    }
+    let log = Log::default();
+    let last = Last(log.clone());
+    oxloop::run(async move {
+        drop(create_task(async move {
+            let _last = last;
+            pending::<()>().await;
+        }));
+        yield_now().await;
+    })
+    .unwrap();
+    assert_eq!(log.take(), ["made at the end"]);
+}
