@@ -22,7 +22,8 @@ TOOLS_READY := $(VENV)/.tools
 # cargo check and clippy meet the interpreter the wheel is built for.
 export PYO3_PYTHON := $(abspath $(BIN)/python)
 
-.PHONY: help run build test test-all fmt lint test-rust test-python conformance bench docs clean
+.PHONY: help run build test test-all fmt lint test-rust test-python conformance downstream \
+	integration sdist audit bench docs site clean
 
 help: ## list the targets
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +51,7 @@ lint: docs build ## formats, arrows between the crates, clippy, ruff, the stub a
 	$(BIN)/python tools/check_arrows.py
 	cargo clippy --workspace --all-targets -- -D warnings
 	$(BIN)/python -m mypy.stubtest oxloop._oxloop --allowlist tools/stubtest-allowlist.txt
+	$(BIN)/python -m mypy --strict tests/typed_program.py
 
 test-rust: $(TOOLS_READY) ## the engine's tests, which need no Python
 	if cargo nextest --version >/dev/null 2>&1; then \
@@ -62,11 +64,30 @@ test-python: build ## the tests of the tools and the contract tests
 conformance: build ## CPython's own asyncio tests with oxloop put in
 	$(BIN)/python tools/conformance.py
 
+downstream: $(TOOLS_READY) ## test suites of released packages on asyncio and on oxloop (SUITES=...)
+	$(BIN)/python tools/downstream.py $(SUITES)
+
+integration: $(TOOLS_READY) ## real servers, clients and clusters on oxloop (PARTS=...)
+	$(BIN)/python tests/integration/run.py $(PARTS)
+
+sdist: $(TOOLS_READY) ## build the source distribution, install from it in a clean environment
+	$(BIN)/python tools/sdist.py
+
+audit: $(TOOLS_READY) ## licences and known weaknesses of what is built in (installs cargo-deny)
+	cargo deny --version >/dev/null 2>&1 || cargo install --locked --quiet cargo-deny
+	cargo deny --all-features check
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/python -m pip_audit --skip-editable
+
 bench: build ## measure against other loops
 	$(BIN)/python bench/run.py
 
 docs: $(TOOLS_READY) ## links and Python examples in the documentation
 	$(BIN)/python tools/check_docs.py
+
+site: $(TOOLS_READY) ## build the documentation as a site, in target/site
+	$(BIN)/python -m pip install --quiet --upgrade --group docs
+	$(BIN)/zensical build --clean --strict -f zensical.toml
 
 clean: ## remove everything that was made
 	rm -rf $(VENV) target .pytest_cache .ruff_cache .mypy_cache
