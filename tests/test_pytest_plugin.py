@@ -133,3 +133,10 @@ def test_the_stand_in(suite):
         "--oxloop-as-uvloop",
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_a_uvloop_that_is_imported_already(suite, tmp_path):
+    (tmp_path / "early_plugin.py").write_text("import sys, types\nsys.modules['uvloop'] = types\n")
+    done = suite("def test_nothing(): pass", "-p", "early_plugin", "--oxloop-as-uvloop")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "ERROR: --oxloop-as-uvloop: the real uvloop is imported already" in done.stderr

@@ -47,7 +47,7 @@ assert oxloop.run(main()) == (b"hello\\n", oxloop.EventLoop)
 
 def build() -> Path:
     shutil.rmtree(OUT, ignore_errors=True)
-    subprocess.run([BIN / "maturin", "sdist", "--quiet", "--out", OUT], cwd=ROOT, check=True)
+    subprocess.run([BIN / "maturin", "sdist", "--out", OUT], cwd=ROOT, check=True)
     (archive,) = OUT.glob("*.tar.gz")
     return archive
 

@@ -31,7 +31,10 @@ def pytest_load_initial_conftests(early_config):
 
     _everywhere.take_over()
     if asked.oxloop_as_uvloop:
-        oxloop.as_uvloop()
+        try:
+            oxloop.as_uvloop()
+        except RuntimeError as exc:
+            raise pytest.UsageError(f"--oxloop-as-uvloop: {exc}") from exc
     early_config.pluginmanager.register(Report(), "oxloop-report")
 
 

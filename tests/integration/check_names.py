@@ -105,8 +105,9 @@ async def test_loop(loop):
 """
     with written(test_loop=tests) as folder:
         words = ("-m", "pytest", "-q", "-p", "aiohttp.pytest_plugin", "-W", "ignore")
-        asked = ("--oxloop-as-uvloop", "--aiohttp-loop", "uvloop")
-        assert "1 passed" in output_of(*words, *asked, before=(), folder=folder)
+        before = ("-m", "oxloop", "--as-uvloop")
+        printed = output_of(*words, "--aiohttp-loop", "uvloop", before=before, folder=folder)
+        assert "1 passed" in printed
 
 
 def check_taskiq():
