@@ -50,6 +50,7 @@ class Project:
     plugin: str = ""
     server: str = ""
     unprivileged: bool = False
+    excluded: dict[str, str] = field(default_factory=dict)
 
     @property
     def env(self) -> Path:
@@ -202,7 +203,8 @@ def examine(project: Project, jobs: int) -> Outcome:
         suite.environment, suite.words = environment, words
         results = {loop: suite.run(loop, project.tests) for loop in ("asyncio", "oxloop")}
         outcome = Outcome(f"{project.name} {project.version}", **results)
-        outcome.only, outcome.shaky = repeat(suite, suspects(**results))
+        names = [name for name in suspects(**results) if name not in project.excluded]
+        outcome.only, outcome.shaky = repeat(suite, names)
     return outcome
 
 

@@ -62,7 +62,8 @@ def complaints(archive: Path) -> list[str]:
 
 def try_it(archive: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="oxloop-sdist-") as folder:
-        subprocess.run([sys.executable, "-m", "venv", f"{folder}/env"], check=True)
+        command = [BIN / "uv", "venv", "--quiet", "--seed", "--python", sys.executable]
+        subprocess.run([*command, f"{folder}/env"], check=True)
         python = f"{folder}/env/bin/python"
         subprocess.run([python, "-m", "pip", "install", "--quiet", archive], check=True)
         for words in (["-c", TALK], ["-m", "oxloop", "info"]):
