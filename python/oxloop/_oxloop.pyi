@@ -79,6 +79,7 @@ class Loop:
 
     # Futures and tasks
     def create_future(self) -> asyncio.Future[Any]: ...
+    def get_debug(self) -> bool: ...
     def create_task(
         self,
         coro: Generator[Any, None, _T] | Coroutine[Any, Any, _T],

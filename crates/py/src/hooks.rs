@@ -88,7 +88,10 @@ pub(crate) struct Hooks {
     pub(crate) factories_take_keywords: bool,
     /// `asyncio.eager_task_factory` (3.12), the Task it makes, and the keywords it makes it with.
     eager_factory: Option<Ref>,
-    pub(crate) eager_task: Ref,
+    pub(crate) task: Ref,
+    /// `asyncio.Future`, and a tuple of nothing.
+    pub(crate) future: Ref,
+    pub(crate) no_arguments: Ref,
     pub(crate) eager_keywords: Ref,
     pub(crate) set_result_unless_cancelled: Ref,
     pub(crate) socket_enums: SocketEnums,
@@ -133,7 +136,9 @@ impl Hooks {
             loop_keyword: loop_keyword.into(),
             factories_take_keywords: get("FACTORIES_TAKE_KEYWORDS")?.extract()?,
             eager_factory: optional("EAGER_TASK_FACTORY")?.map(Ref::from),
-            eager_task: get("Task")?.into(),
+            task: get("Task")?.into(),
+            future: get("Future")?.into(),
+            no_arguments: PyTuple::empty(py).into_any().into(),
             eager_keywords: eager_keywords.into(),
             set_result_unless_cancelled: get("set_result_unless_cancelled")?.into(),
             socket_enums: SocketEnums::new(&get("SOCKET_ENUMS")?)?,

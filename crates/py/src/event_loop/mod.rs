@@ -57,6 +57,8 @@ pub struct Loop {
     task_factory: Slot,
     /// The instance's `__dict__`, once it has been looked for: where a `time` may be assigned.
     namespace: Slot,
+    /// `{"loop": self}`, what futures and tasks are made with; none once the loop is closed.
+    keywords: Slot,
     /// The class' `time` is ours, not a subclass'.
     own_clock: Cell<bool>,
     /// `call_at` is ours: `call_later` need not call it by name.
@@ -158,6 +160,7 @@ impl Loop {
             thread: Cell::new(0),
             task_factory: Slot::default(),
             namespace: Slot::default(),
+            keywords: Slot::default(),
             own_clock: Cell::new(true),
             own_call_at: Cell::new(true),
             own_call_soon: Cell::new(true),
@@ -576,6 +579,7 @@ impl Loop {
         process::close_all(&all);
         drop((all, door, old));
         self.files.forget_all();
+        self.keywords.set(None);
     }
 
     /// Ends the loop's wait, if it is in one. From any thread.
@@ -584,7 +588,7 @@ impl Loop {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        for slot in [&self.task_factory, &self.namespace] {
+        for slot in [&self.task_factory, &self.namespace, &self.keywords] {
             slot.visit(|reference| visit.call(reference.as_py()))?;
         }
         self.files.visit(|file| visit.call(file.as_py()))?;
@@ -613,6 +617,7 @@ impl Loop {
     fn __clear__(&self) {
         self.task_factory.set(None);
         self.namespace.set(None);
+        self.keywords.set(None);
         if let Ok(mut engine) = self.engine.try_borrow_mut() {
             let all = engine.drain();
             drop(engine);

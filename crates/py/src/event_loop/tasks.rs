@@ -8,7 +8,7 @@ use std::ffi::CStr;
 use pyo3::Borrowed;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyBool, PyDict, PyTuple};
 
 use super::LoopRef;
 use crate::hooks::hooks;
@@ -18,6 +18,7 @@ pub(super) fn methods() -> Vec<(ffi::PyMethodDef, Option<&'static CStr>)> {
     vec![
         (method!(noargs c"create_future", LoopRef<'_>, create_future), Some(CREATE_FUTURE)),
         (method!(fast c"create_task", LoopRef<'_>, create_task), Some(CREATE_TASK)),
+        (method!(noargs c"get_debug", LoopRef<'_>, get_debug), Some(GET_DEBUG)),
     ]
 }
 
@@ -25,8 +26,24 @@ const CREATE_FUTURE: &CStr = c"create_future(self)\n--\n\nMake an asyncio.Future
 const CREATE_TASK: &CStr = c"create_task(self, coro, **kwargs)\n--\n\n\
 Schedule a coroutine and return its Task. The keywords are those of the running Python.";
 
+const GET_DEBUG: &CStr = c"get_debug(self)\n--\n\n\
+Whether the loop is in debug mode. Every future and task asks as it is made.";
+
+fn get_debug(py: Python<'_>, this: LoopRef<'_>) -> PyResult<Ref> {
+    Ok(PyBool::new(py, this.native.is_debug()).to_owned().into_any().into())
+}
+
 pub(super) fn create_future(py: Python<'_>, this: LoopRef<'_>) -> PyResult<Ref> {
     let class = member(py, &hooks().futures, &hooks().names.Future)?;
+    if class.as_ptr() == hooks().future.as_ptr()
+        && let Some(keywords) = own_keywords(py, this)
+    {
+        // SAFETY: a type, a tuple and a dict, alive for the call.
+        return unsafe {
+            let none = hooks().no_arguments.as_ptr();
+            Ref::from_owned(py, ffi::PyObject_Call(class.as_ptr(), none, keywords))
+        };
+    }
     call_with(py, &class, &[], &[this.as_ptr()], &hooks().loop_keyword)
 }
 
@@ -59,6 +76,15 @@ fn new_task(
 ) -> PyResult<Ref> {
     let class = member(py, &hooks().tasks, &hooks().names.Task)?;
     if arguments.has_no_keywords() {
+        if class.as_ptr() == hooks().task.as_ptr()
+            && let Some(keywords) = own_keywords(py, this)
+        {
+            // SAFETY: a type, a new tuple and a dict, alive for the call.
+            return unsafe {
+                let given = Ref::from_owned(py, ffi::PyTuple_Pack(1, coro))?;
+                Ref::from_owned(py, ffi::PyObject_Call(class.as_ptr(), given.as_ptr(), keywords))
+            };
+        }
         return call_with(py, &class, &[coro], &[this.as_ptr()], &hooks().loop_keyword);
     }
     // SAFETY: names are borrowed for the call.
@@ -71,11 +97,24 @@ fn new_task(
     call_with(py, &class, &[coro], &values[..=given.len()], &names.into())
 }
 
+/// `{"loop": this}`, borrowed, for classes that do not keep or change it: asyncio's own. A call with
+/// keywords makes such a dict each time. `None`: use the keywords.
+#[inline]
+fn own_keywords(py: Python<'_>, this: LoopRef<'_>) -> Option<*mut ffi::PyObject> {
+    let keywords = &this.native.keywords;
+    if !keywords.is_some() && !this.native.is_closed() {
+        let made = PyDict::new(py);
+        made.set_item(hooks().loop_name.bind(py), this.bind(py)).ok()?;
+        keywords.set(Some(made.into()));
+    }
+    keywords.is_some().then(|| keywords.as_ptr())
+}
+
 /// What `asyncio.eager_task_factory` does: it is Python, and half of what such a task costs.
 fn new_eager_task(py: Python<'_>, this: LoopRef<'_>, coro: *mut ffi::PyObject) -> PyResult<Ref> {
     // SAFETY: a singleton.
     let values = [this.as_ptr(), unsafe { ffi::Py_True() }];
-    call_with(py, &hooks().eager_task, &[coro], &values, &hooks().eager_keywords)
+    call_with(py, &hooks().task, &[coro], &values, &hooks().eager_keywords)
 }
 
 /// Names that are unknown here, factories of old, debug mode: as the running asyncio has them.
