@@ -29,6 +29,8 @@ pub(crate) enum Job {
     Remote(RemoteCall),
 }
 
+const _: () = assert!(size_of::<Job>() <= 24, "queues move jobs around");
+
 /// Whom the engine's sources belong to: each kind handles the steps that concern it. Called with
 /// nothing borrowed.
 pub(crate) trait Endpoint {

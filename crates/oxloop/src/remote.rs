@@ -38,10 +38,38 @@ struct Shared {
     open: RwLock<bool>,
 }
 
-/// A callback that crosses threads.
-pub(crate) struct RemoteCall {
-    pub(crate) run: Box<dyn FnOnce() + Send>,
-    pub(crate) origin: Origin,
+/// A callback that crosses threads. Two words: queues move jobs around.
+pub(crate) struct RemoteCall(Box<dyn Call + Send>);
+
+impl RemoteCall {
+    pub(crate) fn origin(&self) -> Origin {
+        self.0.origin()
+    }
+
+    pub(crate) fn run(self) {
+        self.0.run();
+    }
+}
+
+/// A callback and who gave it, in one place.
+struct Given<F> {
+    callback: F,
+    origin: Origin,
+}
+
+trait Call {
+    fn origin(&self) -> Origin;
+    fn run(self: Box<Self>);
+}
+
+impl<F: FnOnce()> Call for Given<F> {
+    fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    fn run(self: Box<Self>) {
+        (self.callback)();
+    }
 }
 
 impl Remote {
@@ -59,8 +87,8 @@ impl Remote {
     where
         F: FnOnce() + Send + 'static,
     {
-        let origin = Origin::of::<F>();
-        self.try_post(Job::Remote(RemoteCall { run: Box::new(callback), origin }))
+        let given = Given { callback, origin: Origin::of::<F>() };
+        self.try_post(Job::Remote(RemoteCall(Box::new(given))))
     }
 
     /// Whether the loop is closed.
@@ -108,6 +136,6 @@ impl fmt::Debug for Remote {
 
 impl fmt::Debug for RemoteCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.origin.fmt(f)
+        self.origin().fmt(f)
     }
 }

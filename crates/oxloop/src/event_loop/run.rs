@@ -177,9 +177,13 @@ fn turns(hub: &Rc<Hub>, main: &mut dyn FnMut(Key) -> bool) -> Result<()> {
 #[inline]
 fn tell(hub: &Rc<Hub>, key: Key, handle: impl FnOnce(Rc<dyn Endpoint>)) {
     let conn = hub.engine().conn(key).cloned();
-    if let Some(conn) = conn {
-        guard(hub, || handle(conn));
+    let Some(conn) = conn else { return };
+    if hub.debug.get() {
+        return watch_time(hub, "an event of a connection".to_owned(), || {
+            guard(hub, || handle(conn));
+        });
     }
+    guard(hub, || handle(conn));
 }
 
 /// The last line of defence: endpoints catch what their protocols do.
@@ -193,7 +197,8 @@ pub(crate) fn guard(hub: &Rc<Hub>, call: impl FnOnce()) {
 #[inline]
 fn run(hub: &Rc<Hub>, job: Job, main: &mut dyn FnMut(Key) -> bool) {
     if hub.debug.get() {
-        return run_watched(hub, job, main);
+        let subject = subject_of(hub, &job);
+        return watch_time(hub, subject, || run_job(hub, job, main));
     }
     run_job(hub, job, main);
 }
@@ -208,16 +213,15 @@ fn run_job(hub: &Rc<Hub>, job: Job, main: &mut dyn FnMut(Key) -> bool) {
         }
         Job::Call(key) => run_call(hub, key),
         Job::Wake(waker) => guard(hub, || waker.wake()),
-        Job::Remote(call) => run_guarded(hub, call.origin, call.run),
+        Job::Remote(call) => run_guarded(hub, call.origin(), || call.run()),
     }
 }
 
-/// Runs a job and says so if it takes long.
+/// Calls something of the program's, and says so if it takes long.
 #[cold]
-fn run_watched(hub: &Rc<Hub>, job: Job, main: &mut dyn FnMut(Key) -> bool) {
-    let subject = subject_of(hub, &job);
+fn watch_time(hub: &Rc<Hub>, subject: String, call: impl FnOnce()) {
     let begin = Instant::now();
-    run_job(hub, job, main);
+    call();
     let duration = begin.elapsed();
     if duration >= hub.slow.get() {
         let (message, cause) = ("A callback took long", Cause::Slow(duration));
@@ -232,7 +236,7 @@ fn subject_of(hub: &Hub, job: &Job) -> String {
             let calls = hub.calls.borrow();
             calls.get(*key).map_or_else(String::new, |call| format!("callback {}", call.origin))
         }
-        Job::Remote(call) => format!("callback {}", call.origin),
+        Job::Remote(call) => format!("callback {}", call.origin()),
         Job::Wake(_) => "a waker".to_owned(),
     }
 }

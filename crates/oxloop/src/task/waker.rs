@@ -7,7 +7,7 @@
 //! thread needs no exchange, for it runs the steps itself.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::task::Wake;
 
 use oxloop_engine::Key;
@@ -15,6 +15,9 @@ use oxloop_engine::Key;
 use crate::host::Job;
 use crate::hub::Hub;
 use crate::remote::Remote;
+
+/// As many references to a waker has its task.
+const OURS: usize = 2;
 
 pub(super) struct TaskWaker {
     pub(super) key: Key,
@@ -26,8 +29,15 @@ pub(super) struct TaskWaker {
 impl TaskWaker {
     /// A step begins: what is woken from here on needs another.
     #[inline]
-    pub(super) fn begin_step(&self) {
-        self.queued.swap(false, Ordering::AcqRel);
+    pub(super) fn begin_step(self: &Arc<Self>) {
+        if Arc::strong_count(self) == OURS {
+            // Nobody else has a waker to exchange the flag with. Who had one has dropped it, and the
+            // fence meets that.
+            fence(Ordering::Acquire);
+            self.queued.store(false, Ordering::Relaxed);
+        } else {
+            self.queued.swap(false, Ordering::AcqRel);
+        }
     }
 }
 

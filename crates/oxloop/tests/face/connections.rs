@@ -352,3 +352,20 @@ fn files_are_sent_behind_what_waits() {
         assert!(client.sendfile(&file, 0, None).await.is_err());
     });
 }
+
+#[test]
+fn slow_protocols_are_told_of_in_debug_mode() {
+    let log = Log::default();
+    run(async {
+        let event_loop = get_running_loop().unwrap();
+        let (_server, client) = pair(echo, Doing(|_: &_, _: &_| ())).await;
+        log.hear(&event_loop);
+        event_loop.set_slow_callback_duration(std::time::Duration::ZERO);
+        event_loop.set_debug(true);
+        client.write(b"x");
+        let mut said = until(&log, 4).await;
+        event_loop.set_debug(false);
+        said.retain(|said| said.contains("an event of a connection"));
+        assert!(!said.is_empty());
+    });
+}

@@ -112,3 +112,55 @@ fn a_handle_outlives_the_loop() {
     assert!(task.take_result().unwrap().unwrap_err().is_cancelled());
     assert!(!task.cancel());
 }
+
+/// Whether the other end of a socket is closed.
+fn is_closed(mut socket: impl std::io::Read) -> bool {
+    socket.read(&mut [0; 8]).unwrap() == 0
+}
+
+#[test]
+fn no_descriptor_outlives_the_loop() {
+    let event_loop = EventLoop::new();
+    let pair = || std::os::unix::net::UnixStream::pair().unwrap();
+    let ((one, theirs), (two, others), (reader, writer)) =
+        (pair(), pair(), std::io::pipe().unwrap());
+    let stream = event_loop.run_until_complete(event_loop.open_socket(one)).unwrap().unwrap();
+    let kept = stream.transport();
+    let reading = event_loop.create_task(async move {
+        let mut stream = stream;
+        drop(futures_lite::AsyncReadExt::read(&mut stream, &mut [0]).await);
+    });
+    struct Deaf;
+    impl oxloop::Protocol for Deaf {
+        fn data_received(&mut self, _: &oxloop::Transport, _: &[u8]) {}
+    }
+    let opening = event_loop.connect_accepted_socket(|| Deaf, two, Default::default());
+    let transport = event_loop.run_until_complete(opening).unwrap().unwrap();
+    let pipe = event_loop.connect_write_pipe(|| Deaf, writer).unwrap();
+    turns(&event_loop, 2);
+    drop(event_loop);
+    assert!(is_closed(theirs) && is_closed(others) && is_closed(reader));
+    assert!([kept, transport, pipe].iter().all(oxloop::Transport::is_closing));
+    drop(reading);
+}
+
+#[test]
+fn a_connection_that_is_given_up_is_closed() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    run(async {
+        let event_loop = get_running_loop().unwrap();
+        let task = oxloop::create_task(async move {
+            let stream = event_loop.open_connection("127.0.0.1", port, Default::default()).await;
+            pending::<()>().await;
+            drop(stream);
+        });
+        for _ in 0..3 {
+            yield_now().await;
+        }
+        let (socket, _) = listener.accept().unwrap();
+        task.cancel();
+        assert!(task.await.is_err());
+        assert!(is_closed(socket));
+    });
+}
