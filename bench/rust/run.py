@@ -35,7 +35,13 @@ def rows(program: Path, rounds: int, chosen: str):
 
 
 def run(program: Path, rounds: int, contestants: list[tuple[str, ...]]) -> list[list[float]]:
-    return [[measure(program, *arguments) for arguments in contestants] for _ in range(rounds)]
+    figures = []
+    for turn in range(rounds):
+        # Another one begins in every round.
+        order = [(turn + offset) % len(contestants) for offset in range(len(contestants))]
+        measured = {index: measure(program, *contestants[index]) for index in order}
+        figures.append([measured[index] for index in range(len(contestants))])
+    return figures
 
 
 def main() -> None:
