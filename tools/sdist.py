@@ -1,7 +1,8 @@
 """Build the source distribution and install from it as somebody else would: in a clean environment.
 
-The archive goes to target/sdist. It has to have what a locked build needs, and nothing else; what
-is installed from it has to run. Needs access to PyPI and crates.io.
+The archive goes to target/sdist. It has to have what a locked build needs (every crate of the
+workspace, since the lock file is one for all) and nothing that was made; what is installed from it
+has to run. Needs access to PyPI and crates.io.
 """
 
 import shutil
@@ -22,6 +23,7 @@ NEEDED = (
     "crates/engine/src/lib.rs",
     "crates/os/build.rs",
     "crates/os/src/lib.rs",
+    "crates/oxloop/src/lib.rs",
     "crates/py/src/lib.rs",
     "pyproject.toml",
     "python/oxloop/__init__.py",
