@@ -17,4 +17,8 @@ pub trait Host: 'static {
     type Tls: TlsSession;
     /// The system calls: the operating system's, or a script in tests.
     type Kernel: Kernel;
+
+    /// Timers fire in another order than they were made in, so their jobs lie all over the memory.
+    /// This one is run soon: the host may have it fetched into the caches.
+    fn approach(_job: &Self::Job) {}
 }

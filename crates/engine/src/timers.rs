@@ -88,6 +88,10 @@ impl<J> Timers<J> {
         self.pop_node().map(|node| node.key)
     }
 
+    pub(crate) fn job(&self, key: Key) -> Option<&J> {
+        self.jobs.get(key)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.heap.is_empty()
     }

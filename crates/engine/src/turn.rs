@@ -65,6 +65,9 @@ enum Phase {
     End,
 }
 
+/// How many timers ahead the host is told of one.
+const AHEAD: usize = 6;
+
 impl<H: Host> Engine<H> {
     /// Begins a run. `single` ends it after one turn.
     pub fn begin_run(&mut self, single: bool) {
@@ -326,6 +329,11 @@ impl<H: Host> Engine<H> {
     fn due(&mut self) -> Option<Step<H>> {
         self.turn.stretch += 1;
         while let Some(key) = self.due.pop_front() {
+            if let Some(&later) = self.due.get(AHEAD)
+                && let Some(job) = self.timers.job(later)
+            {
+                H::approach(job);
+            }
             if let Some(job) = self.timers.cancel(key) {
                 return Some(Step::Job(job));
             }
