@@ -147,16 +147,45 @@ impl Poller {
         raw: &mut Vec<epoll::Event>,
         timeout: Option<Duration>,
     ) -> Result<(), Errno> {
-        let exact = timeout.map(timespec);
-        match epoll::wait(&self.epoll, spare_capacity(raw), exact.as_ref()) {
-            // Before Linux 5.11 there is no epoll_pwait2: whole milliseconds, rounded up, since a
-            // timer may be late but never early.
-            Err(Errno::NOSYS | Errno::PERM) => {
-                let coarse = timeout.map(|t| timespec(Duration::from_millis(ceil_millis(t))));
-                epoll::wait(&self.epoll, spare_capacity(raw), coarse.as_ref()).map(drop)
+        if let Some(timeout) = timeout.filter(|timeout| timeout.subsec_nanos() % 1_000_000 > 0) {
+            match self.exact_wait(raw, timeout) {
+                // Before Linux 5.11, and where somebody does not allow it.
+                Err(Errno::NOSYS | Errno::PERM) => {}
+                other => return other,
             }
-            other => other.map(drop),
         }
+        // Whole milliseconds, rounded up: a timer may be late but never early.
+        let coarse = timeout.map(|timeout| timespec(Duration::from_millis(ceil_millis(timeout))));
+        epoll::wait(&self.epoll, spare_capacity(raw), coarse.as_ref()).map(drop)
+    }
+
+    /// `epoll_pwait2`, which rustix calls only if it may do without anything older.
+    fn exact_wait(&self, raw: &mut Vec<epoll::Event>, timeout: Duration) -> Result<(), Errno> {
+        let timeout = libc::timespec {
+            tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+            // Below a billion.
+            tv_nsec: timeout.subsec_nanos() as libc::c_long,
+        };
+        let room = raw.spare_capacity_mut();
+        // SAFETY: the kernel writes at most so many records, which have its layout, into memory
+        // that is ours, and reads the timeout; there is no signal mask.
+        let count = unsafe {
+            libc::syscall(
+                libc::SYS_epoll_pwait2,
+                self.epoll.as_raw_fd(),
+                room.as_mut_ptr(),
+                libc::c_int::try_from(room.len()).unwrap_or(libc::c_int::MAX),
+                &raw const timeout,
+                std::ptr::null::<libc::sigset_t>(),
+                0_usize,
+            )
+        };
+        let Ok(count) = usize::try_from(count) else {
+            return Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INVAL));
+        };
+        // SAFETY: so many records have been written behind those that there were, which is none.
+        unsafe { raw.set_len(count) };
+        Ok(())
     }
 }
 
