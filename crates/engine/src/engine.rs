@@ -135,7 +135,7 @@ impl<H: Host> Engine<H> {
             all.push(Payload::Job(job));
         }
         all.extend(self.timers.drain().into_iter().map(Payload::Job));
-        all.extend(self.inbox.drain().into_iter().map(Payload::Job));
+        all.extend(self.inbox.drain().map(Payload::Job));
         all.extend(self.resolver.drain().into_iter().map(Payload::Conn));
         for source in self.reactor.drain() {
             match source.kind {

@@ -4,6 +4,9 @@
 //! is woken. The owner says that it goes to sleep, then looks into the queue once more; the poster
 //! puts its job into the queue, then asks whether the owner sleeps. Whatever the interleaving, one
 //! of them sees the other. Only the first poster of a sleep pays for the wake-up.
+//!
+//! A flood is taken in by and by: a turn takes at most [`FLOOD`] jobs, so that timers and events, and
+//! what they schedule, come in between.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -13,11 +16,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::kernel::Kernel;
 use crate::ready::Ready;
 
+/// The most jobs that are taken in at a time.
+const FLOOD: usize = 1024;
+
 /// What the owner thread holds.
 #[derive(Debug)]
 pub(crate) struct Inbox<J> {
     shared: Arc<Shared<J>>,
     bell: Arc<Bell>,
+    /// Taken out of the queue, and too much for one turn.
+    backlog: VecDeque<J>,
 }
 
 #[derive(Debug)]
@@ -52,7 +60,7 @@ impl<J> Inbox<J> {
     pub(crate) fn new() -> Inbox<J> {
         let bell = Arc::new(Bell::default());
         let shared = Shared { posted: Mutex::new(VecDeque::new()), bell: bell.clone() };
-        Inbox { shared: Arc::new(shared), bell }
+        Inbox { shared: Arc::new(shared), bell, backlog: VecDeque::new() }
     }
 
     pub(crate) fn door<K: Kernel>(&self, kernel: &Arc<K>) -> Door<J, K> {
@@ -72,20 +80,37 @@ impl<J> Inbox<J> {
 
     #[inline]
     pub(crate) fn has_mail(&self) -> bool {
-        self.bell.mail.load(Ordering::Relaxed)
+        self.bell.mail.load(Ordering::Relaxed) || !self.backlog.is_empty()
     }
 
-    /// Moves what was posted so far to the end of the ready queue. True if there was any mail.
+    /// Moves what was posted so far to the end of the ready queue, or of much the first part. True
+    /// if there was any mail.
     #[inline]
-    pub(crate) fn take_into(&self, ready: &mut Ready<J>) -> bool {
+    pub(crate) fn take_into(&mut self, ready: &mut Ready<J>) -> bool {
         let mail = self.bell.mail.load(Ordering::Acquire);
-        if mail {
+        if mail || !self.backlog.is_empty() {
+            self.take_some(ready);
+        }
+        mail
+    }
+
+    fn take_some(&mut self, ready: &mut Ready<J>) {
+        if self.backlog.is_empty() {
             let mut posted = self.shared.lock();
             // Before looking at what rings without this lock: it rings again for what comes later.
             self.bell.mail.swap(false, Ordering::SeqCst);
-            ready.append(&mut posted);
+            std::mem::swap(&mut self.backlog, &mut posted);
         }
-        mail
+        ready.take_from(&mut self.backlog, FLOOD);
+    }
+
+    /// The first job of what was taken out of the queue and not given to the ready queue.
+    pub(crate) fn next_of_backlog(&mut self) -> Option<J> {
+        self.backlog.pop_front()
+    }
+
+    pub(crate) fn has_backlog(&self) -> bool {
+        !self.backlog.is_empty()
     }
 
     /// Says that the owner is about to wait, for which the kernel is prepared. False if it must
@@ -104,11 +129,13 @@ impl<J> Inbox<J> {
     }
 
     pub(crate) fn visit(&self, each: &mut dyn FnMut(&J)) {
+        self.backlog.iter().for_each(&mut *each);
         self.shared.lock().iter().for_each(each);
     }
 
-    pub(crate) fn drain(&self) -> VecDeque<J> {
-        std::mem::take(&mut *self.shared.lock())
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = J> {
+        let posted = std::mem::take(&mut *self.shared.lock());
+        std::mem::take(&mut self.backlog).into_iter().chain(posted)
     }
 }
 
@@ -119,6 +146,10 @@ impl<J> Shared<J> {
     }
 }
 
+/// Whether more jobs wait than the loop takes in at a time.
+#[derive(Debug)]
+pub struct Crowd(pub bool);
+
 /// Posts jobs to a loop from any thread. Outlives the loop: jobs posted after its end stay here.
 pub struct Door<J, K> {
     shared: Arc<Shared<J>>,
@@ -127,18 +158,20 @@ pub struct Door<J, K> {
 
 impl<J, K: Kernel> Door<J, K> {
     /// Puts the job into the queue and wakes the loop if it sleeps; gives the job back if there is
-    /// no memory. Jobs of one thread keep their order.
-    pub fn post(&self, job: J) -> Result<(), J> {
-        {
+    /// no memory. Jobs of one thread keep their order. Says whether so many wait already that their
+    /// poster had better let the owner run.
+    pub fn post(&self, job: J) -> Result<Crowd, J> {
+        let waiting = {
             let mut posted = self.shared.lock();
             if posted.try_reserve(1).is_err() {
                 return Err(job);
             }
             posted.push_back(job);
             self.shared.bell.mail.store(true, Ordering::SeqCst);
-        }
+            posted.len()
+        };
         self.wake();
-        Ok(())
+        Ok(Crowd(waiting > FLOOD))
     }
 
     /// Ends the loop's wait, if it is in one.

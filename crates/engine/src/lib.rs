@@ -36,7 +36,7 @@ pub use child::Exited;
 pub use datagram::Measures;
 pub use engine::{Engine, Payload};
 pub use host::Host;
-pub use inbox::Door;
+pub use inbox::{Crowd, Door};
 pub use kernel::{Kernel, System};
 pub use moment::{Moment, NotATime};
 pub use oxloop_os::datagram::{Inbound, Outbound};

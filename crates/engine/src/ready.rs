@@ -49,12 +49,18 @@ impl<J> Ready<J> {
         self.jobs.iter()
     }
 
-    /// Moves all of `jobs` to the end of the queue, in their order.
-    pub fn append(&mut self, jobs: &mut VecDeque<J>) {
-        if self.jobs.is_empty() {
+    /// Moves the first `most` of `jobs` to the end of the queue, in their order. Without the memory
+    /// for it, none: it succeeds at the latest when the queue has run empty.
+    pub fn take_from(&mut self, jobs: &mut VecDeque<J>, most: usize) {
+        if self.jobs.is_empty() && jobs.len() <= most {
             std::mem::swap(&mut self.jobs, jobs);
-        } else {
-            self.jobs.append(jobs);
+            return;
+        }
+        let count = jobs.len().min(most);
+        if self.jobs.try_reserve(count).is_ok() {
+            self.jobs.extend(jobs.drain(..count));
+        } else if self.jobs.is_empty() {
+            std::mem::swap(&mut self.jobs, jobs);
         }
     }
 }

@@ -5,7 +5,8 @@
 //! 2. The timers that are due by now leave the heap.
 //! 3. Run the jobs that were ready before, then flush.
 //! 4. Handle the events, flushing after each; the datagrams of a batch are one event.
-//! 5. Run the due timers, then flush. End of the turn.
+//! 5. Run the due timers, then flush. End of the turn; if it is the last, what was too much to be
+//!    taken in from the inbox at once runs before.
 //!
 //! What runs in 3 to 5 and schedules something schedules it for the next turn. An interrupted run
 //! (an exception passed through the host) leaves ready jobs and due timers where they are; events
@@ -26,6 +27,9 @@ use crate::moment::Moment;
 use crate::reactor::Kind;
 use crate::slots::Key;
 use crate::step::{Direction, Step, Wait};
+
+/// The longest wait while the poller does not know all that it should.
+const HAUNTED: Duration = Duration::from_millis(5);
 
 /// Where in a turn the engine is.
 #[derive(Debug, Default)]
@@ -63,6 +67,8 @@ enum Phase {
     Events,
     Due,
     End,
+    /// The run is about to end.
+    Backlog,
 }
 
 /// How many timers ahead the host is told of one.
@@ -102,6 +108,7 @@ impl<H: Host> Engine<H> {
                 Phase::Events => self.events(),
                 Phase::Due => self.due(),
                 Phase::End => self.end(),
+                Phase::Backlog => self.backlog(),
             };
             if let Some(step) = step {
                 return step;
@@ -240,6 +247,11 @@ impl<H: Host> Engine<H> {
         }
         self.turn.phase = Phase::Waiting;
         self.turn.until = self.timers.first_deadline();
+        let timeout = match timeout {
+            _ if !self.reactor.is_haunted() => timeout,
+            Some(timeout) => Some(timeout.min(HAUNTED)),
+            None => Some(HAUNTED),
+        };
         let (kernel, batch) = (self.kernel.clone(), std::mem::take(&mut self.batch));
         Some(Step::Wait(Wait { kernel, batch, timeout, result: Ok(()) }))
     }
@@ -346,13 +358,23 @@ impl<H: Host> Engine<H> {
         if !self.dirty.is_empty() {
             return self.flush_next();
         }
-        if let Err(error) = self.reactor.exorcise() {
-            return Some(Step::PollFailed(error));
+        self.reactor.exorcise();
+        let is_last = self.turn.stopping || self.turn.single;
+        if is_last && self.inbox.has_backlog() {
+            return self.enter(Phase::Backlog);
         }
         self.turn.phase = Phase::Start;
         self.turn.stretch += 1;
-        self.turn.running = !(self.turn.stopping || self.turn.single);
-        if self.turn.running { None } else { Some(Step::Done) }
+        self.turn.running = !is_last;
+        if is_last { Some(Step::Done) } else { None }
+    }
+
+    /// Runs what was posted before the run was to end, as if it had been taken in at once.
+    fn backlog(&mut self) -> Option<Step<H>> {
+        match self.inbox.next_of_backlog() {
+            Some(job) => Some(Step::Job(job)),
+            None => self.enter(Phase::End),
+        }
     }
 }
 

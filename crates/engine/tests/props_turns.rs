@@ -95,7 +95,9 @@ fn act(engine: &mut Engine<TestHost>, stream: Key, action: &Action) {
             let deadline = Moment::from_seconds(f64::from(micros) * 1e-6).unwrap();
             engine.call_at(deadline, "timer").unwrap();
         }
-        Action::Post => engine.door().post("posted").unwrap(),
+        Action::Post => {
+            engine.door().post("posted").unwrap();
+        }
         Action::Write(count) => {
             engine.write(stream, &vec![b'x'; count], || None);
         }

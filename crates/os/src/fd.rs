@@ -12,7 +12,7 @@ use rustix::io::Errno;
 /// Whether an error says that there are no descriptors or there is no memory at the moment.
 pub fn is_shortage(error: &io::Error) -> bool {
     let code = Errno::from_io_error(error);
-    matches!(code, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS))
+    matches!(code, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS | Errno::NOSPC))
 }
 
 /// A descriptor number, not negative. Copying it does not duplicate the descriptor.

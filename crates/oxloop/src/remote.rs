@@ -105,7 +105,8 @@ impl Remote {
         let rest = {
             let open = self.0.open.read().unwrap_or_else(PoisonError::into_inner);
             if *open {
-                self.0.door.post(job).map_err(|job| (Error::OutOfMemory, job))
+                let posted = self.0.door.post(job);
+                posted.map(drop).map_err(|job| (Error::OutOfMemory, job))
             } else {
                 Err((Error::Closed, job))
             }

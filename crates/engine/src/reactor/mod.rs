@@ -169,22 +169,28 @@ impl<H: Host> Reactor<H> {
         self.haunted |= self.removed == 0;
     }
 
-    /// Lays ghosts: makes the poller anew with the registrations that have an owner.
-    pub(crate) fn exorcise(&mut self) -> io::Result<()> {
-        if !self.haunted {
-            return Ok(());
+    /// Whether there is a ghost that could not be laid yet, or somebody deaf since it was.
+    pub(crate) fn is_haunted(&self) -> bool {
+        self.haunted
+    }
+
+    /// Lays ghosts: makes the poller anew with the registrations that have an owner. What there is
+    /// no memory or descriptor for is tried again at the end of the next turn.
+    pub(crate) fn exorcise(&mut self) {
+        if !self.haunted || self.kernel.renew().is_err() {
+            return;
         }
         self.haunted = false;
-        self.kernel.renew()?;
         let keys: Vec<Key> = self.sources.iter().map(|(key, _)| key).collect();
         for key in keys {
             if let Some(source) = self.sources.get_mut(key) {
                 source.armed = Interest::NONE;
             }
             // A descriptor that is closed cannot be registered; its owner has yet to notice.
-            let _ = self.update(key);
+            if let Err(error) = self.update(key) {
+                self.haunted |= passes(&error);
+            }
         }
-        Ok(())
     }
 
     pub(crate) fn drain(&mut self) -> Vec<Source<H>> {
@@ -196,4 +202,9 @@ impl<H: Host> Reactor<H> {
         self.by_fd.clear();
         self.sources.drain()
     }
+}
+
+/// Whether a registration that was refused may be granted later.
+fn passes(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::OutOfMemory | io::ErrorKind::StorageFull)
 }

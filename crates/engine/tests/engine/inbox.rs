@@ -81,7 +81,7 @@ fn reconsidered(act: impl FnOnce(&mut Bench)) -> Option<Duration> {
 fn a_wait_is_shortened_to_a_look_if_there_is_something_to_do_by_now() {
     assert_eq!(reconsidered(|_| ()), Some(Duration::from_secs(5)));
     assert_eq!(reconsidered(|bench| soon(&mut bench.engine, "job")), Some(Duration::ZERO));
-    let post = |bench: &mut Bench| bench.engine.door().post("posted").unwrap();
+    let post = |bench: &mut Bench| drop(bench.engine.door().post("posted"));
     assert_eq!(reconsidered(post), Some(Duration::ZERO));
     assert_eq!(reconsidered(|bench| bench.engine.stop(true)), Some(Duration::ZERO));
     for (deadline, timeout) in [(4.0, 0), (6.0, 5)] {
@@ -108,7 +108,7 @@ fn a_loop_that_is_awake_is_not_woken() {
     let mut bench = Bench::default();
     let door = bench.engine.door();
     door.post("1").unwrap();
-    bench.turn(|_, _| door.post("2").unwrap());
+    bench.turn(|_, _| drop(door.post("2")));
     door.wake();
     assert_eq!(bench.kernel.wakes(), 0);
 }
@@ -254,4 +254,78 @@ fn a_loop_that_falls_asleep_after_every_job_wakes_for_the_next() {
             answer.send(round).unwrap();
         }
     });
+}
+
+const MANY: usize = 5000;
+
+/// A bench with a reader, a timer that falls due soon, and so many posted jobs that they are run in
+/// several turns.
+fn flooded() -> Bench {
+    let mut bench = Bench { tick: 1e-6, ..Bench::default() };
+    add_reader(&mut bench.engine, 3, "io");
+    call_at(&mut bench.engine, 1e-4, "timer");
+    soon(&mut bench.engine, "before");
+    let door = bench.engine.door();
+    for _ in 0..MANY {
+        door.post("posted").unwrap();
+    }
+    bench
+}
+
+fn place(log: &[String], step: &str) -> usize {
+    log.iter().position(|other| other == step).unwrap()
+}
+
+/// Goes on until so many of them have run.
+fn until_posted(bench: &mut Bench, count: usize) -> Vec<String> {
+    let mut left = count;
+    bench.run(|engine, step| {
+        if step == "timer" {
+            soon(engine, "scheduled");
+        }
+        left -= usize::from(step == "posted");
+        left > 0
+    })
+}
+
+#[test]
+fn a_flood_lets_events_and_timers_through() {
+    let mut bench = flooded();
+    readable(&bench, &[3]);
+    bench.engine.begin_run(false);
+    let log = until_posted(&mut bench, MANY);
+    assert_eq!(place(&log, "before"), 0);
+    for step in ["io", "timer", "scheduled"] {
+        assert!(place(&log, step) < MANY / 2, "{step}");
+    }
+}
+
+#[test]
+fn a_run_ends_behind_the_flood_that_was_there() {
+    for single in [false, true] {
+        let mut bench = flooded();
+        bench.engine.begin_run(single);
+        let door = bench.engine.door();
+        let log = bench.run(|engine, step| {
+            if step == "before" {
+                engine.stop(true);
+                door.post("later").unwrap();
+            }
+            true
+        });
+        assert_eq!(log.iter().filter(|step| *step == "posted").count(), MANY);
+        assert!(!log.iter().any(|step| step == "later"));
+    }
+}
+
+#[test]
+fn a_flood_that_is_interrupted_goes_on_as_one() {
+    let mut bench = flooded();
+    bench.engine.begin_run(false);
+    until_posted(&mut bench, 1500);
+    bench.engine.end_run();
+    call_at(&mut bench.engine, 0.0, "late");
+    bench.engine.begin_run(false);
+    let log = until_posted(&mut bench, MANY - 1500);
+    assert!(place(&log, "late") < MANY / 2);
 }

@@ -85,7 +85,10 @@ fn call_soon_threadsafe(
         push(this, job)?;
     } else {
         let posted = this.native.door.borrow().post(job);
-        posted.map_err(no_memory)?;
+        if posted.map_err(no_memory)?.0 {
+            // Threads that wait for nothing would leave the loop little of the interpreter.
+            py.detach(std::thread::yield_now);
+        }
     }
     Ok(handle)
 }
