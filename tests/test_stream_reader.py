@@ -764,3 +764,97 @@ def test_a_stream_over_a_given_transport(loop, run, listener):
         await writer.wait_closed()
 
     run(main())
+
+
+def test_waiting_for_futures_that_are_done(peers, loop):
+    """However many a loop of somebody's hands out."""
+
+    async def scene(peers, reader):
+        create_future, left = loop.create_future, 100_000
+
+        def done_already():
+            nonlocal left
+            left -= 1
+            future = create_future()
+            if left > 0:
+                future.set_result(None)
+            return future
+
+        task = asyncio.ensure_future(reader.readexactly(5))
+        loop.create_future = done_already
+        await asyncio.sleep(0)
+        del loop.create_future
+        assert left == 0 and not task.done()
+        peers.far.write(b"hello")
+        assert await task == b"hello"
+
+    peers(scene)
+
+
+#: Methods, arguments, and what they return, if they are no coroutines.
+METHODS = {
+    "feed_data": ([b"fed"], None),
+    "readline": ([], None),
+    "readuntil": ([b"l"], None),
+    "readexactly": ([3], None),
+    "read": ([5], None),
+    "__anext__": ([], None),
+    "at_eof": ([], False),
+    "exception": ([], None),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("where", ["instance", "class"])
+def test_a_method_that_is_wrapped(peers, monkeypatch, name, where):
+    """As tracing tools do it: what was taken before is called by what takes its place."""
+    arguments, expected = METHODS[name]
+
+    async def scene(peers, reader):
+        await peers.send(b"a line\n")
+        taken, calls = getattr(reader, name), []
+
+        def wrapped(*args):
+            calls.append(name)
+            return taken(*args[where == "class" :])
+
+        monkeypatch.setattr(reader if where == "instance" else asyncio.StreamReader, name, wrapped)
+        try:
+            for _ in range(2):
+                before = len(reader._buffer)
+                result = getattr(reader, name)(*arguments)
+                if inspect.isawaitable(result):
+                    result = await result
+                    assert len(reader._buffer) == before - len(result)
+                    peers.far.write(result)
+                    await eventually(lambda: len(reader._buffer) == before)  # noqa: B023
+                else:
+                    assert result == expected
+                    assert len(reader._buffer) == before + 3 * (name == "feed_data")
+        finally:
+            monkeypatch.undo()
+        assert calls == [name] * 2
+
+    peers(scene)
+
+
+@pytest.mark.parametrize("where", ["instance", "class"])
+def test_a_drain_that_is_wrapped(peers, monkeypatch, where):
+    async def scene(peers, reader):
+        taken, calls = peers.writer.drain, []
+
+        def wrapped(*args):
+            calls.append("drain")
+            return taken()
+
+        owner = peers.writer if where == "instance" else asyncio.StreamWriter
+        monkeypatch.setattr(owner, "drain", wrapped)
+        try:
+            for _ in range(2):
+                peers.writer.write(b"x")
+                await peers.writer.drain()
+        finally:
+            monkeypatch.undo()
+        assert calls == ["drain"] * 2
+
+    peers(scene)

@@ -7,7 +7,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple, PyType};
 
-use crate::raw::{Global, Ref};
+use crate::raw::{Global, Lookup, Ref};
 
 macro_rules! names {
     ($($name:ident),* $(,)?) => {
@@ -34,7 +34,7 @@ names! {
     cancelled, set_result, create_future, pause_reading, resume_reading, __class__, _connected, _strong_reader,
     _buffer, _eof, _waiter, _exception, _transport, _paused, _limit, _loop,
     _reader, _protocol, _stream_reader, _connection_lost, _client_connected_cb, _drain_waiters,
-    peername,
+    peername, _begin, _call_connection_lost,
 }
 
 /// The members that an address of the commonest kinds is described with.
@@ -154,14 +154,7 @@ impl Hooks {
 
     /// A function or class of `oxloop._hooks`, for what is not called often.
     pub(crate) fn get<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
-        // PyO3 makes the string with a panic where there is no memory for it.
-        // SAFETY: a module, and a string of that length; new references or null with an exception.
-        let value = unsafe {
-            let (start, length) = (name.as_ptr().cast(), name.len() as ffi::Py_ssize_t);
-            let name = Ref::from_owned(py, ffi::PyUnicode_FromStringAndSize(start, length))?;
-            Ref::from_owned(py, ffi::PyObject_GetAttr(self.module.as_ptr(), name.as_ptr()))?
-        };
-        Ok(value.bind(py).clone())
+        self.module.bind(py).attribute(name)
     }
 
     pub(crate) fn base_class<'py>(

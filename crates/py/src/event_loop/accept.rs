@@ -9,7 +9,7 @@ use super::Loop;
 use crate::errors::os_error;
 use crate::handle::is_exit;
 use crate::hooks::hooks;
-use crate::raw::{Ref, enter_context};
+use crate::raw::{Lookup, Ref, enter_context};
 use crate::transport::{Opening, TlsOpening, Transport, make_tls_transport};
 
 /// What a listening socket serves; the payload of a listener.
@@ -70,7 +70,7 @@ pub(super) fn resume(py: Python<'_>, this: &Loop, fd: i32) -> PyResult<()> {
 
 /// The descriptor of an open socket.
 pub(crate) fn file_descriptor(sock: &Bound<'_, PyAny>) -> PyResult<Fd> {
-    let number: i32 = sock.call_method0("fileno")?.extract()?;
+    let number: i32 = sock.method0("fileno")?.extract()?;
     match Fd::new(number) {
         Some(fd) => Ok(fd),
         None => {
@@ -89,7 +89,11 @@ pub(super) fn accepted(slf: &Bound<'_, Loop>, key: Key, fd: Fd, peer: Address) -
         return Ok(());
     };
     let serving = serving.bind(py).clone().cast_into::<Serving>()?;
-    let borrowed = serving.get().sslcontext.is_some() && is_tls_patched(py)?;
+    let borrowed = match serving.get().sslcontext {
+        Some(_) => is_tls_patched(py),
+        None => Ok(false),
+    };
+    let borrowed = borrowed.inspect_err(|_| fd.close())?;
     let opened = if borrowed {
         let accept = hooks().get(py, "accept_tls")?;
         accept.call1((slf, serving, fd.raw())).map(drop)
@@ -115,7 +119,7 @@ fn open(slf: &Bound<'_, Loop>, serving: &Serving, fd: Fd, peer: Address) -> PyRe
     let made = context.and_then(|context| {
         let protocol = enter_context(py, &context, || factory.call0())?;
         // What is no protocol fails here, as in asyncio, and not as a connection.
-        protocol.getattr("connection_made")?;
+        protocol.attribute("connection_made")?;
         Ok((context, protocol))
     });
     let (context, protocol) = match made {

@@ -33,7 +33,7 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::handle::HandleRef;
 use crate::hooks::hooks;
 use crate::host::{Job, PyHost};
-use crate::raw::{Ref, Slot, copy_context};
+use crate::raw::{Lookup, Ref, Slot, copy_context};
 use crate::transport::{
     Opening, TlsOpening, make_datagram_transport, make_pipe_transport, make_socket_transport,
     make_tls_transport, start_tls,
@@ -302,7 +302,7 @@ impl Loop {
             let foreign = hooks().get(py, "make_foreign_transport")?;
             return foreign.call1((slf, sock, protocol, waiter, extra, server, context));
         }
-        slf.call_method1("_ensure_fd_no_transport", (&sock,))?;
+        slf.method1("_ensure_fd_no_transport", (&sock,))?;
         let fd = accept::file_descriptor(&sock)?;
         let context = match context {
             Some(context) => Ref::from(context),
@@ -632,7 +632,7 @@ impl Loop {
     /// Looks for methods that are not ours: of a subclass, or assigned to the instance.
     fn find_overrides(slf: &Bound<'_, Loop>) -> PyResult<()> {
         let (py, this) = (slf.py(), slf.get());
-        this.namespace.set(Some(slf.getattr("__dict__")?.into()));
+        this.namespace.set(Some(slf.attribute("__dict__")?.into()));
         let own = hooks().get(py, "own_methods")?.call1((slf,))?;
         let (time, call_at, call_soon) = own.extract::<(bool, bool, bool)>()?;
         this.own_clock.set(time);

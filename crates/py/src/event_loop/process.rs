@@ -9,7 +9,7 @@ use crate::errors::os_error;
 use crate::handle::is_exit;
 use crate::hooks::hooks;
 use crate::host::Job;
-use crate::raw::Ref;
+use crate::raw::{Lookup, Ref};
 
 /// Waits for the end of the child `pid`, on behalf of its transport. OSError if the system has no
 /// descriptor for it.
@@ -38,7 +38,7 @@ pub(super) fn exited(slf: &Bound<'_, Loop>, ended: Exited<Ref>) -> PyResult<()> 
         Exit::Code(code) => code,
         Exit::Signal(signal) => -signal,
     });
-    let told = slf.call_method1("_child_exited", (ended.conn.bind(py), returncode));
+    let told = slf.method1("_child_exited", (ended.conn.bind(py), returncode));
     match told {
         Err(error) if !is_exit(py, &error) => {
             let report = hooks().get(py, "report_child_error")?;

@@ -16,7 +16,7 @@ use pyo3::types::{PyBytes, PyInt, PyList, PyString};
 use super::{Loop, LoopRef};
 use crate::errors::os_error;
 use crate::hooks::hooks;
-use crate::raw::Ref;
+use crate::raw::{Lookup, Ref};
 use crate::transport::address_to_python;
 
 const UNSPECIFIED: i32 = 0;
@@ -139,12 +139,12 @@ pub(super) fn forget(this: &Loop, token: u64) {
 /// An answer has come for a future.
 pub(super) fn resolved(py: Python<'_>, future: &Ref, answer: Answer) -> PyResult<()> {
     let future = future.bind(py);
-    if future.call_method0("done")?.is_truthy()? {
+    if future.method0("done")?.is_truthy()? {
         return Ok(());
     }
     match to_python(py, answer) {
-        Ok(result) => future.call_method1("set_result", (result,)),
-        Err(error) => future.call_method1("set_exception", (error.into_value(py),)),
+        Ok(result) => future.method1("set_result", (result,)),
+        Err(error) => future.method1("set_exception", (error.into_value(py),)),
     }
     .map(drop)
 }
@@ -173,7 +173,7 @@ fn to_python(py: Python<'_>, answer: Answer) -> PyResult<Bound<'_, PyAny>> {
 /// An entry with plain numbers; `oxloop._hooks` makes enums of them.
 fn entry<'py>(py: Python<'py>, found: &Found) -> PyResult<Bound<'py, PyAny>> {
     let canonical = PyBytes::new(py, found.canonical.as_deref().unwrap_or_default());
-    let canonical = canonical.call_method0("decode")?;
+    let canonical = canonical.method0("decode")?;
     let address = address_to_python(py, &found.name.address())?;
     let entry = (found.family, found.kind, found.protocol, canonical, address);
     Ok(entry.into_pyobject(py)?.into_any())

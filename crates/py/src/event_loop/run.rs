@@ -14,7 +14,7 @@ use crate::errors::os_error;
 use crate::handle::{debug_run, run_job};
 use crate::hooks::hooks;
 use crate::host::Job;
-use crate::raw::Raised;
+use crate::raw::{Lookup, Raised};
 use crate::transport::Transport;
 
 /// Runs turns until `stop()`. Whatever happens, the loop is not running afterwards.
@@ -153,7 +153,7 @@ impl Signals {
     fn arm(&mut self, slf: &Bound<'_, Loop>) -> PyResult<()> {
         if matches!(self, Signals::Unarmed) {
             *self = Signals::Armed;
-            slf.call_method0("_arm_signals")?;
+            slf.method0("_arm_signals")?;
         }
         Ok(())
     }
@@ -162,7 +162,7 @@ impl Signals {
     fn disarm(self, slf: &Bound<'_, Loop>, result: PyResult<()>) -> PyResult<()> {
         match self {
             Signals::Unarmed => result,
-            Signals::Armed => result.and(slf.call_method0("_disarm_signals").map(drop)),
+            Signals::Armed => result.and(slf.method0("_disarm_signals").map(drop)),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use pyo3::exceptions::PySystemError;
+use pyo3::exceptions::{PyMemoryError, PySystemError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -42,6 +42,10 @@ fn guarded<T, E: Restore>(body: impl FnOnce(Python<'_>) -> Result<T, E>) -> Opti
     }
 }
 
+/// What PyO3 says where it makes an object that there is no memory for, and has no way to return an
+/// error.
+const WITHOUT_MEMORY: &str = "PyObject pointer is null";
+
 #[cold]
 fn panic_error(panic: &(dyn Any + Send)) -> PyErr {
     let text = panic
@@ -49,5 +53,8 @@ fn panic_error(panic: &(dyn Any + Send)) -> PyErr {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("unknown");
+    if text == WITHOUT_MEMORY {
+        return PyMemoryError::new_err(());
+    }
     PySystemError::new_err(format!("oxloop: internal error: {text}"))
 }

@@ -24,6 +24,6 @@ pub(crate) use method::{
     Arguments, Output, call_forwarding, call_with, getset, install, install_attributes, leak_table,
     method,
 };
-pub(crate) use object::{Sent, dict_get, dict_set, instance_dict, send, set_generic};
+pub(crate) use object::{Lookup, Sent, dict_get, dict_set, instance_dict, send, set_generic};
 pub(crate) use raised::{Raised, Restore};
 pub(crate) use reference::{Ref, Slot};

@@ -1,9 +1,41 @@
 //! Objects of asyncio's: their dicts and classes, past what these classes override.
 
+use pyo3::call::PyCallArgs;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::Ref;
+
+/// PyO3's lookups of names that are given as text, with a MemoryError where PyO3 panics: there may be
+/// no memory for the name.
+pub(crate) trait Lookup<'py> {
+    fn attribute(&self, name: &str) -> PyResult<Bound<'py, PyAny>>;
+
+    fn method0(&self, name: &str) -> PyResult<Bound<'py, PyAny>>;
+
+    fn method1(&self, name: &str, arguments: impl PyCallArgs<'py>) -> PyResult<Bound<'py, PyAny>>;
+}
+
+impl<'py, T> Lookup<'py> for Bound<'py, T> {
+    fn attribute(&self, name: &str) -> PyResult<Bound<'py, PyAny>> {
+        // SAFETY: a live object, and a string of that length; new references or null with an
+        // exception.
+        let value = unsafe {
+            let (start, length) = (name.as_ptr().cast(), name.len() as ffi::Py_ssize_t);
+            let name = Ref::from_owned(self.py(), ffi::PyUnicode_FromStringAndSize(start, length))?;
+            Ref::from_owned(self.py(), ffi::PyObject_GetAttr(self.as_ptr(), name.as_ptr()))?
+        };
+        Ok(value.bind(self.py()).clone())
+    }
+
+    fn method0(&self, name: &str) -> PyResult<Bound<'py, PyAny>> {
+        self.attribute(name)?.call0()
+    }
+
+    fn method1(&self, name: &str, arguments: impl PyCallArgs<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.attribute(name)?.call1(arguments)
+    }
+}
 
 /// The `__dict__` of an instance that has one.
 #[inline]

@@ -15,7 +15,7 @@ use pyo3::types::{PyTuple, PyType};
 use super::inflow::{Inflow, name};
 use super::operation::{Operation, Progress};
 use crate::hooks::hooks;
-use crate::raw::{Arguments, Ref, Sent, Slot, send};
+use crate::raw::{Arguments, Lookup, Ref, Sent, Slot, send};
 
 /// One call of a method of a reader or writer.
 pub(super) struct Call {
@@ -107,25 +107,43 @@ impl Call {
         }
     }
 
-    /// Does what was asked for, if it can be done now.
+    /// Does what was asked for, if it can be done now; otherwise it waits.
     fn attempt(&self, py: Python<'_>, first: bool) -> PyResult<Sent> {
-        let progress = match self.inflow(py) {
-            Some(inflow) => self.operation.read(py, inflow.get(), &self.searched, first),
-            None => self.operation.write(py, self.subject.as_ptr()),
-        };
-        match progress {
-            Ok(Progress::Done(value)) => {
-                self.finish();
-                Ok(Sent::Returned(value))
+        let mut first = first;
+        loop {
+            let progress = match self.inflow(py) {
+                Some(inflow) => self.operation.read(py, inflow.get(), &self.searched, first),
+                None => self.operation.write(py, self.subject.as_ptr()),
+            };
+            match progress {
+                Ok(Progress::Done(value)) => {
+                    self.finish();
+                    return Ok(Sent::Returned(value));
+                }
+                Ok(Progress::Wait) => {
+                    if let Some(value) = self.wait(py)? {
+                        return Ok(Sent::Yielded(value));
+                    }
+                }
+                Ok(Progress::Unusual) => return self.leave(py),
+                Err(error) => {
+                    self.finish();
+                    return Err(error);
+                }
             }
-            Ok(Progress::Wait) => self.wait(py),
-            Ok(Progress::Unusual) => {
-                let method = self.operation.stock_method(py)?;
-                let Some(subject) = self.subject.get(py) else { return Err(gone()) };
-                let coroutine = self.operation.call_stock(py, &method, &subject)?;
-                // SAFETY: a singleton.
-                self.follow(py, coroutine, unsafe { ffi::Py_None() })
-            }
+            first = false;
+        }
+    }
+
+    /// asyncio's method goes on from here.
+    fn leave(&self, py: Python<'_>) -> PyResult<Sent> {
+        let begun = self.operation.stock_method(py).and_then(|method| {
+            let subject = self.subject.get(py).ok_or_else(gone)?;
+            self.operation.call_stock(py, &method, &subject)
+        });
+        match begun {
+            // SAFETY: a singleton.
+            Ok(coroutine) => self.follow(py, coroutine, unsafe { ffi::Py_None() }),
             Err(error) => {
                 self.finish();
                 Err(error)
@@ -133,7 +151,8 @@ impl Call {
         }
     }
 
-    fn wait(&self, py: Python<'_>) -> PyResult<Sent> {
+    /// What is to be yielded while there is no data; `None`: the future has its result already.
+    fn wait(&self, py: Python<'_>) -> PyResult<Option<Ref>> {
         let begun = self.inflow(py).ok_or_else(gone).and_then(|inflow| {
             // Waiting while paused would wait for ever.
             inflow.get().resume(py)?;
@@ -146,12 +165,11 @@ impl Call {
         match begun {
             Ok((future, Sent::Yielded(value))) => {
                 self.state.set(State::Waiting(future));
-                Ok(Sent::Yielded(value))
+                Ok(Some(value))
             }
-            // Only of a future that is none of asyncio's.
             Ok((_, Sent::Returned(_))) => {
                 self.forget_waiter(py)?;
-                self.attempt(py, false)
+                Ok(None)
             }
             Err(error) => {
                 self.end(py)?;
@@ -213,7 +231,7 @@ impl Call {
                 // SAFETY: borrowed for the call.
                 let given = given.map(|&given| unsafe { Bound::from_borrowed_ptr(py, given) });
                 let given = PyTuple::new(py, given.collect::<Vec<_>>())?;
-                let thrown = coroutine.bind(py).call_method1("throw", given);
+                let thrown = coroutine.bind(py).method1("throw", given);
                 match &thrown {
                     Ok(_) => self.state.set(State::Stock(coroutine)),
                     Err(_) => self.finish(),
@@ -241,7 +259,7 @@ impl Call {
     pub(super) fn close(&self, py: Python<'_>) -> PyResult<()> {
         match self.state.replace(State::Running) {
             State::Stock(coroutine) => {
-                let closed = coroutine.bind(py).call_method0("close");
+                let closed = coroutine.bind(py).method0("close");
                 self.finish();
                 closed.map(drop)
             }

@@ -108,7 +108,7 @@ impl Operation {
             Operation::Drain => &classes().writer,
             _ => &classes().reader,
         };
-        Ok(stock.method(py, self.name().1)?.into())
+        Ok(stock.original(py, self.name().1)?.into())
     }
 
     /// asyncio's coroutine, not started.

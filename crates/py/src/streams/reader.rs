@@ -76,14 +76,10 @@ impl Reader {
         &classes().reader
     }
 
-    /// The state, if asyncio's class is as it was. Otherwise the reader is asyncio's from now on.
+    /// The state, if asyncio's class is as it was; otherwise the inherited method is to be called.
     #[inline]
     fn inflow<'py>(self, py: Python<'py>) -> PyResult<Option<Bound<'py, Inflow>>> {
-        if Reader::stock().is_intact(py) {
-            return Inflow::of(py, self.0);
-        }
-        Inflow::release(py, self.0)?;
-        Ok(None)
+        if Reader::stock().is_intact(py) { Inflow::of(py, self.0) } else { Ok(None) }
     }
 
     /// A coroutine of ours, if the reader still is.
@@ -93,10 +89,15 @@ impl Reader {
         coroutine::call(py, self.0, Some(inflow.into_any().into()), operation).map(Some)
     }
 
-    /// What asyncio's method returns.
+    /// What asyncio's method returns. If somebody has changed asyncio's class, the reader is
+    /// asyncio's from now on.
     #[cold]
     fn inherited(self, py: Python<'_>, name: &str, arguments: &Arguments<'_>) -> PyResult<Ref> {
-        call_inherited(py, Reader::stock(), self.0, name, arguments)
+        let method = Reader::stock().inherited(py, self.0, name)?;
+        if !Reader::stock().is_intact(py) {
+            Inflow::release(py, self.0)?;
+        }
+        call_inherited(py, &method, self.0, arguments)
     }
 
     /// The state, for attributes.

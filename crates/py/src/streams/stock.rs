@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyFrozenSet, PyTuple, PyType};
+use pyo3::types::{PyDict, PyFrozenSet, PyString, PyTuple, PyType};
 
 use crate::hooks::hooks;
 use crate::raw::{Arguments, Global, Ref, dict_get, instance_dict, set_generic};
@@ -24,6 +24,8 @@ pub(super) struct Stock {
     fresh: usize,
     /// Names that make a difference when they are assigned to an instance.
     overrides: Ref,
+    /// What asyncio's class had under the names of its methods, by name.
+    originals: Ref,
     /// The state of asyncio's class that was looked at last, as the interpreter counts them, and
     /// whether it was CPython's own.
     seen: Cell<std::ffi::c_uint>,
@@ -69,7 +71,13 @@ pub(super) fn init(py: Python<'_>) -> PyResult<&'static Classes> {
             true => hooks().get(py, "fresh_attributes")?.call1((&class,))?.extract()?,
             false => 0,
         };
+        let originals = PyDict::new(py);
+        for name in methods.try_iter()? {
+            let name = name?;
+            originals.set_item(&name, class.getattr(name.cast::<PyString>()?)?)?;
+        }
         Ok(Stock {
+            originals: originals.into_any().into(),
             class: class.into(),
             native: native.into(),
             fresh,
@@ -176,9 +184,26 @@ impl Stock {
         Ok(())
     }
 
-    /// What asyncio's class has under that name.
-    pub(super) fn method<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
-        self.class.bind(py).getattr(name)
+    /// What asyncio's class had under that name before anybody could change it.
+    pub(super) fn original<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+        let found = self.originals.bind(py).cast::<PyDict>()?.get_item(name)?;
+        found.map_or_else(|| self.class.bind(py).getattr(name), Ok)
+    }
+
+    /// The method that is to be called where ours was found and does not apply. On an object of our
+    /// class: what its own class has now. On one that had it: somebody has kept ours, and gets what
+    /// was in its place.
+    pub(super) fn inherited<'py>(
+        &self,
+        py: Python<'py>,
+        object: *mut ffi::PyObject,
+        name: &str,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if self.is_native(object) {
+            self.class.bind(py).getattr(name)
+        } else {
+            self.original(py, name)
+        }
     }
 
     pub(super) fn native_class<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyType>> {
@@ -207,29 +232,19 @@ pub(super) fn documented<const N: usize>(
     Ok(documented)
 }
 
-/// `object.name(*arguments)` as asyncio has it, of an object that is ours or was until now.
+/// `method(object, *arguments)`.
 #[cold]
 pub(super) fn call_inherited(
     py: Python<'_>,
-    stock: &Stock,
+    method: &Bound<'_, PyAny>,
     object: *mut ffi::PyObject,
-    name: &str,
     arguments: &Arguments<'_>,
 ) -> PyResult<Ref> {
+    let all = std::iter::once(&object).chain(arguments.positional);
     // SAFETY: borrowed for the call.
-    let this = unsafe { Bound::from_borrowed_ptr(py, object) };
-    // SAFETY: as above.
-    let given = |&value: &*mut ffi::PyObject| unsafe { Bound::from_borrowed_ptr(py, value) };
-    let given = arguments.positional.iter().map(given);
-    let keywords = arguments.keywords(py)?;
-    let result = if stock.is_native(object) {
-        let all = PyTuple::new(py, std::iter::once(this).chain(given).collect::<Vec<_>>())?;
-        stock.method(py, name)?.call(all, keywords.as_ref())?
-    } else {
-        let given = PyTuple::new(py, given.collect::<Vec<_>>())?;
-        this.getattr(name)?.call(given, keywords.as_ref())?
-    };
-    Ok(result.into())
+    let all = all.map(|&value| unsafe { Bound::from_borrowed_ptr(py, value) });
+    let all = PyTuple::new(py, all.collect::<Vec<_>>())?;
+    Ok(method.call(all, arguments.keywords(py)?.as_ref())?.into())
 }
 
 /// The arguments of `__setattr__`.

@@ -41,8 +41,9 @@ fn drain(py: Python<'_>, this: Writer) -> PyResult<Ref> {
     if Writer::stock().is_intact(py) {
         return coroutine::call(py, this.0, None, Operation::Drain);
     }
+    let method = Writer::stock().inherited(py, this.0, "drain")?;
     Writer::stock().release(py, this.0)?;
-    call_inherited(py, Writer::stock(), this.0, "drain", &Arguments::none())
+    call_inherited(py, &method, this.0, &Arguments::none())
 }
 
 /// Whether draining has nothing to wait for and nothing to raise: the reader has no exception, the

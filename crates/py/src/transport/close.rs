@@ -3,12 +3,13 @@
 use oxloop_engine::Closing;
 use pyo3::Borrowed;
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
 use super::read::call_method;
 use super::{Tls, Transport};
 use crate::errors::os_error;
 use crate::hooks::hooks;
-use crate::raw::{Arguments, Ref};
+use crate::raw::{Arguments, Lookup, Ref};
 
 impl Transport<'_> {
     /// Reads no more, sends what is queued, then loses the connection.
@@ -61,12 +62,18 @@ impl Transport<'_> {
         if self.tail.lost.get() > 0 {
             return Ok(());
         }
-        self.tail.lost.set(1);
         let Some(owner) = self.owner(py) else { return Ok(()) };
         let Some(context) = self.tail.context.get(py) else { return Ok(()) };
-        let callback = self.bind(py).getattr("_call_connection_lost")?;
+        let name = hooks().names._call_connection_lost.bind(py).cast::<PyString>()?;
+        let callback = self.bind(py).getattr(name)?;
         let error = error.map_or_else(|| py.None().into_bound(py), |error| error.bind(py).clone());
-        owner.schedule(py, &owner.0, &callback, &[error], &context)
+        self.tail.lost.set(1);
+        let scheduled = owner.schedule(py, &owner.0, &callback, &[error], &context);
+        if scheduled.is_err() {
+            // There was no memory: whoever calls again may have more.
+            self.tail.lost.set(0);
+        }
+        scheduled
     }
 
     /// Tells the protocol and lets go of everything.
@@ -122,7 +129,7 @@ impl Transport<'_> {
         let socket = &self.tail.socket;
         if let Some(sock) = self.tail.sock.take() {
             socket.bare.set(false);
-            return sock.bind(py).call_method0("close").map(drop);
+            return sock.bind(py).method0("close").map(drop);
         }
         if socket.bare.replace(false)
             && let Some(fd) = socket.fd.get()
@@ -139,7 +146,7 @@ impl Transport<'_> {
     }
 
     fn detach(self, py: Python<'_>, server: &Ref) -> PyResult<()> {
-        let name = hooks().names._detach.bind(py).cast::<pyo3::types::PyString>()?;
+        let name = hooks().names._detach.bind(py).cast::<PyString>()?;
         if hooks().server_counts_transports {
             server.bind(py).call_method1(name, (self.bind(py),)).map(drop)
         } else {
@@ -153,7 +160,7 @@ impl Transport<'_> {
             self.close_duplicate();
             return Ok(());
         }
-        let warned = hooks().get(py, "warn_unclosed")?.call1((self.bind(py),));
+        let warned = hooks().get(py, "warn_unclosed").and_then(|warn| warn.call1((self.bind(py),)));
         self.let_go(py)?;
         warned.map(drop)
     }

@@ -11,7 +11,7 @@ use super::Transport;
 use crate::errors::os_error;
 use crate::event_loop::Loop;
 use crate::hooks::hooks;
-use crate::raw::{Arguments, Ref};
+use crate::raw::{Arguments, Lookup, Ref};
 
 impl Transport<'_> {
     /// `_send_file(fd, offset, count)`: the outcome if the file is over at once, otherwise a future
@@ -40,7 +40,7 @@ impl Transport<'_> {
         let sending = owner.engine().send_file(stream, file, offset, count);
         match sending {
             Ok(Some(over)) => Ok(outcome(py, over)?.into()),
-            Ok(None) => match owner.0.call_method0("create_future") {
+            Ok(None) => match owner.0.method0("create_future") {
                 Ok(waiter) => {
                     this.tail.file_waiter.set(Some(Ref::from(&waiter)));
                     Ok(waiter.into())

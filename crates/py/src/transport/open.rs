@@ -6,6 +6,7 @@ use oxloop_engine::{Address, Engine, Fd, Key};
 use pyo3::Borrowed;
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
 use super::types::{Kind, base_slots, class, tail_of};
 use super::{Tail, Transport};
@@ -59,7 +60,11 @@ impl Transport<'_> {
         register: impl FnOnce(Transport<'_>, &mut Engine<PyHost>, Ref) -> Result<Key, (io::Error, Ref)>,
     ) -> PyResult<Ref> {
         let py = owner.py();
-        let object = Transport::allocate(py, kind)?;
+        let object = Transport::allocate(py, kind).inspect_err(|_| {
+            if opening.sock.is_none() {
+                opening.fd.close();
+            }
+        })?;
         let Some(this) = Transport::of(&object) else { unreachable!("it was just made") };
         let tail = this.tail;
         let (extra_slot, loop_slot) = base_slots();
@@ -117,7 +122,7 @@ impl Transport<'_> {
     }
 
     fn attach(self, py: Python<'_>, server: &Bound<'_, PyAny>) -> PyResult<()> {
-        let name = hooks().names._attach.bind(py).cast::<pyo3::types::PyString>()?;
+        let name = hooks().names._attach.bind(py).cast::<PyString>()?;
         if hooks().server_counts_transports {
             server.call_method1(name, (self.bind(py),))?;
         } else {
@@ -130,7 +135,7 @@ impl Transport<'_> {
     /// `connection_made` now, for a connection that was accepted in this event.
     pub(crate) fn start_now(self, py: Python<'_>) -> PyResult<()> {
         let made = self.call_protocol(py, |protocol| {
-            let name = hooks().names.connection_made.bind(py).cast::<pyo3::types::PyString>()?;
+            let name = hooks().names.connection_made.bind(py).cast::<PyString>()?;
             protocol.bind(py).call_method1(name, (self.bind(py),)).map(drop)
         });
         let begun = self.begin(py);
@@ -167,9 +172,10 @@ impl Transport<'_> {
     ) -> PyResult<()> {
         let Some(protocol) = self.tail.protocol.get(py) else { return Ok(()) };
         let Some(context) = self.tail.context.get(py) else { return Ok(()) };
-        let made = protocol.bind(py).getattr("connection_made")?;
+        let names = &hooks().names;
+        let made = protocol.bind(py).getattr(names.connection_made.bind(py).cast::<PyString>()?)?;
         owner.get().schedule(py, owner, &made, &[self.bind(py)], &context)?;
-        let begin = self.bind(py).getattr("_begin")?;
+        let begin = self.bind(py).getattr(names._begin.bind(py).cast::<PyString>()?)?;
         let waiter = waiter.unwrap_or_else(|| py.None().into_bound(py));
         owner.get().schedule(py, owner, &begin, &[waiter], &context)
     }
@@ -185,7 +191,13 @@ impl Transport<'_> {
             Ok(()) => Ok(()),
             Err(error) => {
                 let error = os_error(py, &error);
-                self.fatal_error(py, error, "Fatal error: the connection cannot be watched")
+                match self.tail.kind {
+                    Kind::WritePipe => self.cannot_notice_the_end(py, error),
+                    _ => {
+                        let text = "Fatal error: the connection cannot be watched";
+                        self.fatal_error(py, error, text)
+                    }
+                }
             }
         }
     }

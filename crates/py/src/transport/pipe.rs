@@ -17,7 +17,7 @@ use super::types::{Kind, base_slots};
 use crate::errors::os_error;
 use crate::event_loop::{Loop, file_descriptor};
 use crate::hooks::hooks;
-use crate::raw::{Ref, copy_context};
+use crate::raw::{Lookup, Ref, copy_context};
 
 /// The descriptors of stdin, stdout and stderr: shared with the rest of the program.
 const STANDARD: i32 = 2;
@@ -107,6 +107,14 @@ pub(crate) fn make_pipe_transport<'py>(
 }
 
 impl Transport<'_> {
+    /// Writing goes on; it fails when the reader is gone.
+    #[cold]
+    pub(super) fn cannot_notice_the_end(self, py: Python<'_>, error: PyErr) -> PyResult<()> {
+        let text = "The end of the pipe's reader will not be noticed";
+        let report = hooks().get(py, "report_read_pipe_error")?;
+        report.call1((self.bind(py), error.into_value(py), text)).map(drop)
+    }
+
     fn open_pipe(self, owner: &Bound<'_, Loop>, file: FileKind, fd: Fd) -> PyResult<()> {
         let (py, tail) = (owner.py(), self.tail);
         let failed = |error: std::io::Error| os_error(py, &error);
@@ -147,7 +155,7 @@ impl Transport<'_> {
         };
         self.tail.closing.set(true);
         if let Some(protocol) = self.tail.protocol.get(py) {
-            let ended = protocol.bind(py).getattr("eof_received")?;
+            let ended = protocol.bind(py).attribute("eof_received")?;
             owner.schedule(py, &owner.0, &ended, &[], &context)?;
         }
         self.lose_later(py, None)

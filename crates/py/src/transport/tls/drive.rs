@@ -15,7 +15,7 @@ use crate::errors::os_error;
 use crate::handle::is_exit;
 use crate::hooks::hooks;
 use crate::host::PyHost;
-use crate::raw::{Ref, View};
+use crate::raw::{Lookup, Ref, View};
 use crate::streams;
 use crate::transport::Transport;
 use crate::transport::read::call_method;
@@ -129,8 +129,26 @@ impl Tls<'_> {
             (_, Err(_)) => self.lower_failed(py, &io::ErrorKind::OutOfMemory.into()),
         };
         drop(driving);
+        if driven.is_err() {
+            // The first error counts.
+            let _ = self.go_on_later(py);
+        }
         drop(keep_alive);
         driven
+    }
+
+    /// The run ends here, and nothing else may ever call for what is still to be done.
+    #[cold]
+    fn go_on_later(self, py: Python<'_>) -> PyResult<()> {
+        let (Some(owner), Some(lower)) = (self.owner(py), self.lower(py)) else { return Ok(()) };
+        let context = Transport::of(&lower).and_then(|lower| lower.context(py));
+        let Some(context) = context else { return Ok(()) };
+        let callback = self.bind(py).attribute("_go_on")?;
+        owner.schedule(py, &owner.0, &callback, &[], &context)
+    }
+
+    pub(super) fn py_go_on(py: Python<'_>, this: Tls<'_>) -> PyResult<()> {
+        this.go_on(py)
     }
 
     fn drive(self, py: Python<'_>, pump: &Pump<PyHost>, buffer: &mut Buffer) -> PyResult<()> {
@@ -231,7 +249,7 @@ impl Tls<'_> {
         self.stop_timer(py)?;
         self.tail.shaken.set(true);
         if let Some(owner) = self.owner(py).filter(|owner| owner.is_debug()) {
-            let now: f64 = owner.0.call_method0("time")?.extract()?;
+            let now: f64 = owner.0.method0("time")?.extract()?;
             let log = hooks().get(py, "log_tls_handshake")?;
             log.call1((self.bind(py), now - self.tail.began.get()))?;
         }
@@ -241,8 +259,10 @@ impl Tls<'_> {
             let transport = self.reference();
             let name = &hooks().names.connection_made;
             let made = call_method(py, &protocol, name, Some(&transport)).map(drop);
-            if made.is_err() {
-                return self.guard(py, made, IN_READING);
+            if let Err(error) = made {
+                let ends_run = is_exit(py, &error);
+                let guarded = self.guard(py, Err(error), IN_READING);
+                return if ends_run { guarded.and(self.wake_waiter(py, None)) } else { guarded };
             }
         }
         self.wake_waiter(py, None)

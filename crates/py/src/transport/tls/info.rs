@@ -9,7 +9,7 @@ use pyo3::types::PyDict;
 use super::Tls;
 use super::types::loop_slot;
 use crate::hooks::hooks;
-use crate::raw::{Arguments, Ref, slot};
+use crate::raw::{Arguments, Lookup, Ref, slot};
 use crate::transport::Transport;
 
 impl Tls<'_> {
@@ -30,7 +30,7 @@ impl Tls<'_> {
             return Ok(value);
         }
         match this.lower(py) {
-            Some(lower) => lower.bind(py).call_method1("get_extra_info", (name, default)),
+            Some(lower) => lower.bind(py).method1("get_extra_info", (name, default)),
             None => Ok(default),
         }
     }
@@ -104,7 +104,7 @@ impl Tls<'_> {
         let (Some(owner), Some(lower)) = (this.owner(py), this.lower(py)) else { return Ok(()) };
         let context = Transport::of(&lower).and_then(|lower| lower.context(py));
         let Some(context) = context else { return Ok(()) };
-        let callback = this.bind(py).getattr("_resume")?;
+        let callback = this.bind(py).attribute("_resume")?;
         owner.schedule(py, &owner.0, &callback, &[], &context)
     }
 

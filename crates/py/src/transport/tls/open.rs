@@ -13,7 +13,7 @@ use super::{Session, Tls};
 use crate::errors::os_error;
 use crate::event_loop::Loop;
 use crate::hooks::hooks;
-use crate::raw::{Ref, slot};
+use crate::raw::{Lookup, Ref, slot};
 use crate::streams;
 use crate::transport::{Opening, Transport};
 
@@ -138,7 +138,7 @@ impl Tls<'_> {
         let (Some(owner), Some(lower)) = (self.owner(py), self.lower(py)) else { return Ok(()) };
         let context = Transport::of(&lower).and_then(|lower| lower.context(py));
         let Some(context) = context else { return Ok(()) };
-        let start = self.bind(py).getattr("_start_handshake")?;
+        let start = self.bind(py).attribute("_start_handshake")?;
         owner.schedule(py, &owner.0, &start, &[], &context)
     }
 
@@ -158,7 +158,7 @@ impl Tls<'_> {
             return Ok(());
         }
         if owner.is_debug() {
-            self.tail.began.set(owner.0.call_method0("time")?.extract()?);
+            self.tail.began.set(owner.0.method0("time")?.extract()?);
             self.log(py, "starts SSL handshake")?;
         }
         let timeout = self.tail.handshake_timeout.get(py);
@@ -188,14 +188,14 @@ impl Tls<'_> {
         self.stop_timer(py)?;
         let (Some(owner), Some(timeout)) = (self.owner(py), timeout) else { return Ok(()) };
         let callback = self.bind(py).getattr(method)?;
-        let timer = owner.0.call_method1("call_later", (timeout.bind(py), callback))?;
+        let timer = owner.0.method1("call_later", (timeout.bind(py), callback))?;
         self.tail.timer.set(Some(timer.into()));
         Ok(())
     }
 
     pub(super) fn stop_timer(self, py: Python<'_>) -> PyResult<()> {
         match self.tail.timer.take() {
-            Some(timer) => timer.bind(py).call_method0("cancel").map(drop),
+            Some(timer) => timer.bind(py).method0("cancel").map(drop),
             None => Ok(()),
         }
     }
@@ -204,12 +204,12 @@ impl Tls<'_> {
     pub(super) fn wake_waiter(self, py: Python<'_>, error: Option<&Ref>) -> PyResult<()> {
         let Some(waiter) = self.tail.waiter.take() else { return Ok(()) };
         let waiter = waiter.bind(py);
-        if waiter.call_method0("done")?.is_truthy()? {
+        if waiter.method0("done")?.is_truthy()? {
             return Ok(());
         }
         match error {
-            None => waiter.call_method1("set_result", (py.None(),)),
-            Some(error) => waiter.call_method1("set_exception", (error.bind(py),)),
+            None => waiter.method1("set_result", (py.None(),)),
+            Some(error) => waiter.method1("set_exception", (error.bind(py),)),
         }
         .map(drop)
     }

@@ -82,6 +82,7 @@ fn slots(tail: ffi::Py_ssize_t) -> Vec<ffi::PyType_Slot> {
         method!(fast c"set_read_buffer_limits", This<'_>, Tls::py_set_read_limits),
         method!(noargs c"_start_handshake", This<'_>, Tls::py_start),
         method!(noargs c"_resume", This<'_>, Tls::py_resume),
+        method!(noargs c"_go_on", This<'_>, Tls::py_go_on),
         method!(one c"_force_close", This<'_>, Tls::py_force_close),
         method!(one c"_set_blocked", This<'_>, Tls::py_set_blocked),
         method!(one c"_test__append_write_backlog", This<'_>, Tls::py_append_backlog),
