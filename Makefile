@@ -3,6 +3,7 @@
 #
 #   PYTHON   the interpreter .venv is made with (the first CPython >= 3.11 on PATH)
 #   PROFILE  the cargo profile of the extension in .venv: release, or ci (links in less time)
+#   FULL     1 makes `torture` try everything, not a little of everything
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -22,8 +23,8 @@ TOOLS_READY := $(VENV)/.tools
 # cargo check and clippy meet the interpreter the wheel is built for.
 export PYO3_PYTHON := $(abspath $(BIN)/python)
 
-.PHONY: help run build test test-all fmt lint test-rust test-python conformance downstream \
-	integration sdist audit bench docs site clean
+.PHONY: help run build test test-all fmt lint test-rust test-python conformance torture \
+	downstream integration sdist audit bench docs site clean
 
 help: ## list the targets
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,6 +79,9 @@ audit: $(TOOLS_READY) ## licences and known weaknesses of what is built in (inst
 	cargo deny --all-features check
 	$(BIN)/python -m pip install --quiet pip-audit
 	$(BIN)/python -m pip_audit --skip-editable
+
+torture: build ## try to break it: the quick form, under three minutes; FULL=1 takes an hour
+	$(BIN)/python tests/torture/run.py $(if $(FULL),--full)
 
 bench: build ## measure against other loops
 	$(BIN)/python bench/run.py

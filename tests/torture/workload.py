@@ -1,0 +1,144 @@
+"""Loads that the cases share: echo servers over every kind of stream, and traffic that is checked.
+
+What goes through is random in size and rhythm, and compared by its hash, so that a lost, doubled or
+moved byte shows.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import tempfile
+
+from tls_support import client_context, server_context
+
+KINDS = ("tcp", "unix", "tls")
+
+
+class Echo(asyncio.Protocol):
+    """Sends back what it receives; reads no more while its peer does not."""
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def data_received(self, data):
+        self.transport.write(data)
+
+    def pause_writing(self):
+        self.transport.pause_reading()
+
+    def resume_writing(self):
+        self.transport.resume_reading()
+
+    def connection_lost(self, exc):
+        pass
+
+
+async def echo_streams(reader, writer):
+    """The same with streams."""
+    with contextlib.suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+
+@contextlib.asynccontextmanager
+async def serving(loop, kind, factory=Echo, streams=None):
+    """A server; yields a coroutine function that connects to it: `connect(protocol_factory)` or,
+    without one, `connect()` for a reader and a writer."""
+    tls = {"ssl": server_context()} if kind == "tls" else {}
+    with tempfile.TemporaryDirectory(prefix="oxloop-") as folder:
+        path = os.path.join(folder, "socket")
+        if kind == "unix" and streams:
+            server = await asyncio.start_unix_server(streams, path)
+        elif kind == "unix":
+            server = await loop.create_unix_server(factory, path)
+        elif streams:
+            server = await asyncio.start_server(streams, "127.0.0.1", 0, backlog=1000, **tls)
+        else:
+            server = await loop.create_server(factory, "127.0.0.1", 0, backlog=1000, **tls)
+        trusted = client_context()
+
+        async def connect(factory=None):
+            names = {"ssl": trusted, "server_hostname": "localhost"} if tls else {}
+            if kind == "unix":
+                if factory:
+                    return await loop.create_unix_connection(factory, path)
+                return await asyncio.open_unix_connection(path)
+            address = server.sockets[0].getsockname()
+            if factory:
+                return await loop.create_connection(factory, *address, **names)
+            return await asyncio.open_connection(*address, **names)
+
+        connect.address = path if kind == "unix" else server.sockets[0].getsockname()
+        try:
+            yield connect
+        finally:
+            server.close()
+            await settle()
+
+
+async def settle(turns=5):
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+
+def pieces(random, total):
+    """Sizes that add up to `total`: mostly small ones, now and then a large one."""
+    while total > 0:
+        most = random.choice((10, 1000, 5000, 70_000, 300_000))
+        size = min(total, random.randrange(1, most))
+        total -= size
+        yield size
+
+
+async def check_echo(reader, writer, random, total):
+    """Sends `total` random bytes and reads them back, both with pauses."""
+    block = random.randbytes(400_000)
+    sent, received = hashlib.sha256(), hashlib.sha256()
+
+    async def send():
+        for size in pieces(random, total):
+            start = random.randrange(len(block) - size)
+            data = block[start : start + size]
+            sent.update(data)
+            if random.random() < 0.3:
+                # Changed afterwards: what was there at the call counts.
+                data = bytearray(data)
+                writer.write(data)
+                data[:] = bytes(len(data))
+            elif random.random() < 0.2:
+                middle = size // 2
+                writer.writelines([data[:middle], b"", memoryview(data)[middle:]])
+            else:
+                writer.write(data)
+            if random.random() < 0.5:
+                await writer.drain()
+            await pause(random)
+        await writer.drain()
+
+    async def receive():
+        left = total
+        while left:
+            if random.random() < 0.2:
+                data = await reader.readexactly(min(left, random.randrange(1, 100_000)))
+            else:
+                data = await reader.read(random.choice((10, 5000, 1 << 20)))
+            if not data:
+                raise EOFError(f"{left} bytes were to come")
+            received.update(data)
+            left -= len(data)
+            await pause(random)
+
+    await asyncio.gather(send(), receive())
+    assert sent.digest() == received.digest()
+
+
+async def pause(random):
+    chance = random.random()
+    if chance < 0.01:
+        await asyncio.sleep(random.random() * 0.005)
+    elif chance < 0.1:
+        await asyncio.sleep(0)
