@@ -167,7 +167,8 @@ class Growth:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             # The interpreter's cache of lookups keeps thousands of names.
-            sys._clear_type_cache()
+            clear = getattr(sys, "_clear_type_cache", None) or sys._clear_internal_caches
+            clear()
         return sys.getallocatedblocks(), resident()
 
     def is_over(self):
