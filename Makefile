@@ -80,7 +80,7 @@ audit: $(TOOLS_READY) ## licences and known weaknesses of what is built in (inst
 	$(BIN)/python -m pip install --quiet pip-audit
 	$(BIN)/python -m pip_audit --skip-editable
 
-torture: build ## try to break it: the quick form, under three minutes; FULL=1 takes an hour
+torture: build ## try to break it: the quick form, under three minutes; FULL=1 for more
 	$(BIN)/python tests/torture/run.py $(if $(FULL),--full)
 
 bench: build ## measure against other loops

@@ -2,7 +2,7 @@
 
     python tests/torture/run.py [--full] [-k PART] [-j JOBS] [--seed N] [--loop asyncio]
 
-The quick form takes less than three minutes on two cores, the full form about an hour. A failure
+The quick form takes less than three minutes on two cores; the full form much longer. A failure
 says its seed. Cases that make system calls fail need strace, and the right to trace; without it
 they are left out, and that is said.
 """
