@@ -5,6 +5,7 @@ import contextlib
 import inspect
 import os
 import pathlib
+import signal
 import ssl
 import subprocess
 import sys
@@ -55,7 +56,12 @@ def program(*words, port=None, folder=None, before=("-m", "oxloop"), **more):
     command = [sys.executable, *before, *words]
     with tempfile.TemporaryFile("w+") as output:
         child = subprocess.Popen(
-            command, cwd=folder, stdout=output, stderr=output, env={**os.environ, **more}
+            command,
+            cwd=folder,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, **more},
+            start_new_session=True,
         )
         try:
             if port:
@@ -72,6 +78,9 @@ def program(*words, port=None, folder=None, before=("-m", "oxloop"), **more):
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
+            # Workers that their program has left behind.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
 
 
 def output_of(*words, before=("-m", "oxloop"), folder=None, **more):
