@@ -7,7 +7,7 @@ import ssl
 import threading
 
 import pytest
-from support import Recorder, eventually, hooked, spin
+from support import Boom, Recorder, eventually, hooked, raising, spin
 from tls_support import client_context, server_context, start_peer
 
 pytestmark = pytest.mark.usefixtures("tls_session")
@@ -342,6 +342,20 @@ def test_start_tls_on_both_ends(loop, run):
     assert server.data == b"STARTTLSsecret" and client.data == b"answer"
     assert client.calls.count("connection_made") == server.calls.count("connection_made") == 1
     assert client.calls.count("connection_lost") == 1
+
+
+@pytest.mark.parametrize("error", [Boom, StopIteration])
+@pytest.mark.asyncio_wrong("who waits is never told, before 3.12", until=(3, 12), strict=False)
+def test_an_error_of_connection_made_reaches_who_waits(loop, run, errors, tls_server, error):
+    async def main():
+        opening = connect_to(loop, tls_server[0], hooked(connection_made=raising(error)))
+        # No future takes a StopIteration: RuntimeError, or before 3.12 TypeError.
+        with pytest.raises((Boom, RuntimeError, TypeError)):
+            await asyncio.wait_for(opening, 2)
+
+    run(main())
+    run(settle())
+    errors.take()
 
 
 def test_start_tls_that_fails(loop, run):

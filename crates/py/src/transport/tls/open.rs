@@ -207,10 +207,11 @@ impl Tls<'_> {
         if waiter.method0("done")?.is_truthy()? {
             return Ok(());
         }
-        match error {
+        let woken = match error {
             None => waiter.method1("set_result", (py.None(),)),
             Some(error) => waiter.method1("set_exception", (error.bind(py),)),
-        }
-        .map(drop)
+        };
+        // Before 3.12 a future refuses StopIteration: who waits gets to know that, then.
+        woken.or_else(|error| waiter.method1("set_exception", (error.into_value(py),))).map(drop)
     }
 }
