@@ -84,3 +84,19 @@ def test_out_of_buffer_updated(loop, run, both_ends, exc):
     assert client.data == sent[:10]
     run(asyncio.wait_for(client.until_data(100), 5))
     assert client.data == sent
+
+
+def test_as_the_handshake_begins(loop, run, both_ends, exc):
+    opening, call_later, left = both_ends(Recorder), loop.call_later, [exc("on purpose")]
+
+    def call_later_once_interrupted(*args, **kwargs):
+        if left:
+            raise left.pop()
+        return call_later(*args, **kwargs)
+
+    loop.call_later = call_later_once_interrupted
+    with pytest.raises(exc):
+        run(opening)
+    opening.cancel()
+    run(asyncio.wait([opening]))
+    assert opening.cancelled()

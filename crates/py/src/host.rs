@@ -73,12 +73,12 @@ impl Host for PyHost {
     #[inline]
     fn approach(job: &Job) {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: prefetching has no effect but on caches; the lines of a live object.
+        // SAFETY: prefetching has no effect but on caches, whatever the address.
         unsafe {
             use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
             let start = job.0.as_ptr().cast::<i8>();
             _mm_prefetch::<_MM_HINT_T0>(start);
-            _mm_prefetch::<_MM_HINT_T0>(start.add(64));
+            _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(64));
         }
     }
 }

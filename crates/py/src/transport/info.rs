@@ -13,7 +13,7 @@ use pyo3::types::PyDict;
 use super::types::{Kind, base_slots};
 use super::{Tls, Transport, address};
 use crate::hooks::hooks;
-use crate::raw::{Arguments, Ref, call_forwarding, slot};
+use crate::raw::{Arguments, Lookup, Ref, call_forwarding, slot};
 use crate::streams;
 
 impl Transport<'_> {
@@ -45,7 +45,7 @@ impl Transport<'_> {
         {
             return Ok(info);
         }
-        let inherited = hooks().get(py, "FlowControlMixin")?.getattr("get_extra_info")?;
+        let inherited = hooks().get(py, "FlowControlMixin")?.attribute("get_extra_info")?;
         let this = Ref::from(this.bind(py));
         let given = arguments.positional.iter().copied();
         let given: Vec<_> = std::iter::once(this.as_ptr()).chain(given).collect();

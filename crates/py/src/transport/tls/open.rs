@@ -12,6 +12,7 @@ use super::types::{class, loop_slot};
 use super::{Session, Tls};
 use crate::errors::os_error;
 use crate::event_loop::Loop;
+use crate::handle::is_exit;
 use crate::hooks::hooks;
 use crate::raw::{Lookup, Ref, slot};
 use crate::streams;
@@ -143,11 +144,14 @@ impl Tls<'_> {
     }
 
     pub(super) fn py_start(py: Python<'_>, this: Tls<'_>) -> PyResult<()> {
-        // Somebody waits for the handshake, which would never end.
-        this.start(py).or_else(|error| {
-            let error = error.into_value(py).into_bound(py).into_any();
-            this.handshake_failed(py, error.into())
-        })
+        match this.start(py) {
+            Err(error) if !is_exit(py, &error) => {
+                // Somebody waits for the handshake, which would never end.
+                let error = error.into_value(py).into_bound(py).into_any();
+                this.handshake_failed(py, error.into())
+            }
+            begun => begun,
+        }
     }
 
     /// The handshake begins: as `SSLProtocol.connection_made`.
