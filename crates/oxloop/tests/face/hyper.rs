@@ -7,28 +7,15 @@ use hyper::rt::Timer as _;
 use hyper::service::service_fn;
 use hyper::{Request, Response, client, server};
 use oxloop::hyper::{Executor, Timer};
-use oxloop::{ConnectOptions, ServerOptions, Stream, create_task, get_running_loop, timeout};
+use oxloop::{create_task, timeout};
 
-use crate::support::run;
+use crate::support::{connected, run};
 
 /// Answers with the path and the length of what was sent.
 async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let path = request.uri().path().to_owned();
     let body = request.into_body().collect().await.unwrap().to_bytes();
     Ok(Response::new(Full::new(Bytes::from(format!("{path} {}", body.len())))))
-}
-
-async fn connected<F, Fut>(handler: F) -> (oxloop::Server, Stream)
-where
-    F: Fn(Stream) -> Fut + 'static,
-    Fut: Future<Output = ()> + 'static,
-{
-    let event_loop = get_running_loop().unwrap();
-    let options = ServerOptions::default();
-    let server = event_loop.start_server(handler, "127.0.0.1", 0, options).await.unwrap();
-    let port = server.local_addrs()[0].port();
-    let stream = event_loop.open_connection("127.0.0.1", port, ConnectOptions::default()).await;
-    (server, stream.unwrap())
 }
 
 fn request(path: &str, size: usize) -> Request<Full<Bytes>> {

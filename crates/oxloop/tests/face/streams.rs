@@ -2,23 +2,9 @@ use std::io;
 use std::time::Duration;
 
 use futures_lite::{AsyncReadExt, AsyncWriteExt, future};
-use oxloop::{ConnectOptions, ServerOptions, Stream, create_task, get_running_loop, timeout};
+use oxloop::{Stream, create_task, timeout};
 
-use crate::support::run;
-
-/// A server of `handler`, and a stream to it.
-async fn connected<F, Fut>(handler: F) -> (oxloop::Server, Stream)
-where
-    F: Fn(Stream) -> Fut + 'static,
-    Fut: Future<Output = ()> + 'static,
-{
-    let event_loop = get_running_loop().unwrap();
-    let options = ServerOptions::default();
-    let server = event_loop.start_server(handler, "127.0.0.1", 0, options).await.unwrap();
-    let port = server.local_addrs()[0].port();
-    let stream = event_loop.open_connection("127.0.0.1", port, ConnectOptions::default()).await;
-    (server, stream.unwrap())
-}
+use crate::support::{connected, run};
 
 async fn echo(mut stream: Stream) {
     let mut buffer = [0; 1000];

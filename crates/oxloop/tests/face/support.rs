@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use oxloop::{EventLoop, Loop};
+use oxloop::{ConnectOptions, EventLoop, Loop, Server, ServerOptions, Stream, get_running_loop};
 
 /// Runs `future` on a loop of its own; a test that hangs fails instead.
 #[track_caller]
@@ -59,4 +59,18 @@ impl Drop for Dropped {
     fn drop(&mut self) {
         self.0.say(self.1);
     }
+}
+
+/// A server of `handler`, and a stream to it.
+pub(crate) async fn connected<F, Fut>(handler: F) -> (Server, Stream)
+where
+    F: Fn(Stream) -> Fut + 'static,
+    Fut: Future<Output = ()> + 'static,
+{
+    let event_loop = get_running_loop().unwrap();
+    let options = ServerOptions::default();
+    let server = event_loop.start_server(handler, "127.0.0.1", 0, options).await.unwrap();
+    let port = server.local_addrs()[0].port();
+    let stream = event_loop.open_connection("127.0.0.1", port, ConnectOptions::default()).await;
+    (server, stream.unwrap())
 }
