@@ -259,6 +259,38 @@ def test_a_clock_patched_between_runs_moves_pending_timers(loop):
     assert ran == [1]
 
 
+ASSIGNING = [
+    (lambda loop, clock: setattr(loop, "time", clock), lambda loop: delattr(loop, "time")),
+    (lambda loop, clock: vars(loop).__setitem__("time", clock), lambda loop: vars(loop).pop("time")),
+    (lambda loop, clock: vars(loop).update(time=clock), lambda loop: vars(loop).__delitem__("time")),
+]
+
+
+@pytest.mark.parametrize(("assign", "remove"), ASSIGNING, ids=["attribute", "item", "update"])
+def test_a_clock_comes_and_goes_while_the_loop_runs(loop, run, assign, remove):
+    async def main():
+        for _ in range(3):
+            before = loop.time()
+            assign(loop, lambda: 5.0)
+            assert loop.call_later(10, print).when() == 15.0
+            vars(loop)["time"] = lambda: 7.0
+            assert loop.call_later(10, print).when() == 17.0
+            remove(loop)
+            assert before + 10 <= loop.call_later(10, print).when() <= loop.time() + 10
+
+    run(main())
+
+
+def test_loops_do_not_share_a_clock(loop, loop_class):
+    other = loop_class()
+    other.time = lambda: 5.0
+    assert other.call_later(10, print).when() == 15.0
+    assert loop.time() <= loop.call_later(0, print).when() <= loop.time()
+    other.close()
+    del other
+    assert loop.time() <= loop.call_later(0, print).when() <= loop.time()
+
+
 def test_a_jumping_clock_finishes_a_long_sleep(loop, run):
     now = [0.0]
 

@@ -9,6 +9,7 @@
 //! the one way to it.
 
 mod accept;
+mod clock;
 mod files;
 mod process;
 mod resolve;
@@ -55,12 +56,9 @@ pub struct Loop {
     /// `_thread_id`: who runs the loop; 0: nobody.
     thread: Cell<c_ulong>,
     task_factory: Slot,
-    /// The instance's `__dict__`, once it has been looked for: where a `time` may be assigned.
-    namespace: Slot,
+    clock: clock::Clock,
     /// `{"loop": self}`, what futures and tasks are made with; none once the loop is closed.
     keywords: Slot,
-    /// The class' `time` is ours, not a subclass'.
-    own_clock: Cell<bool>,
     /// `call_at` is ours: `call_later` need not call it by name.
     own_call_at: Cell<bool>,
     /// `call_soon` is ours: nobody sees what it returns to a C Task.
@@ -159,9 +157,8 @@ impl Loop {
             debug: Cell::new(false),
             thread: Cell::new(0),
             task_factory: Slot::default(),
-            namespace: Slot::default(),
+            clock: clock::Clock::new(),
             keywords: Slot::default(),
-            own_clock: Cell::new(true),
             own_call_at: Cell::new(true),
             own_call_soon: Cell::new(true),
             run_patched: Cell::new(false),
@@ -588,7 +585,7 @@ impl Loop {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        for slot in [&self.task_factory, &self.namespace, &self.keywords] {
+        for slot in [&self.task_factory, self.clock.namespace(), &self.keywords] {
             slot.visit(|reference| visit.call(reference.as_py()))?;
         }
         self.files.visit(|file| visit.call(file.as_py()))?;
@@ -616,7 +613,7 @@ impl Loop {
 
     fn __clear__(&self) {
         self.task_factory.set(None);
-        self.namespace.set(None);
+        self.clock.namespace().set(None);
         self.keywords.set(None);
         if let Ok(mut engine) = self.engine.try_borrow_mut() {
             let all = engine.drain();
@@ -632,24 +629,12 @@ impl Loop {
     /// Looks for methods that are not ours: of a subclass, or assigned to the instance.
     fn find_overrides(slf: &Bound<'_, Loop>) -> PyResult<()> {
         let (py, this) = (slf.py(), slf.get());
-        this.namespace.set(Some(slf.attribute("__dict__")?.into()));
         let own = hooks().get(py, "own_methods")?.call1((slf,))?;
         let (time, call_at, call_soon) = own.extract::<(bool, bool, bool)>()?;
-        this.own_clock.set(time);
+        this.clock.find(slf.attribute("__dict__")?.into(), time);
         this.own_call_at.set(call_at);
         this.own_call_soon.set(call_soon);
         Ok(())
-    }
-
-    /// Whether `loop.time()` is our clock at this moment.
-    #[inline]
-    fn has_own_clock(&self) -> bool {
-        let namespace = self.namespace.as_ptr();
-        if !self.own_clock.get() || namespace.is_null() {
-            return false;
-        }
-        // SAFETY: a dict, and an interned string, whose hash and comparison run no Python.
-        unsafe { ffi::PyDict_GetItemWithError(namespace, hooks().names.time.as_ptr()).is_null() }
     }
 }
 

@@ -8,7 +8,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use super::schedule::now;
+use super::clock::now;
 use super::{Loop, LoopRef};
 use crate::errors::os_error;
 use crate::handle::{debug_run, run_job};
@@ -81,7 +81,7 @@ fn turns(slf: &Bound<'_, Loop>, signals: &mut Signals) -> PyResult<()> {
             Step::Job(job) => run(py, slf, job)?,
             Step::Clock => {
                 check_signals(py)?;
-                this.engine().set_strict_clock(!this.has_own_clock());
+                this.engine().set_strict_clock(!this.clock.is_own());
                 // SAFETY: `slf` is alive for the call.
                 let now = now(py, unsafe { LoopRef::from_self(slf.as_ptr()) })?;
                 let now = Moment::from_seconds(now)

@@ -9,6 +9,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyInt, PyString, PyTuple};
 
+use super::clock::now;
 use super::{Loop, LoopRef};
 use crate::handle::{HandleKind, HandleRef, TaskStep, When, layout, new_handle};
 use crate::hooks::hooks;
@@ -359,18 +360,6 @@ pub(super) fn check_context(context: &Bound<'_, PyAny>) -> PyResult<()> {
     let given = context.get_type();
     let text = format!("context must be a contextvars.Context, not {}", given.name()?);
     Err(PyTypeError::new_err(text))
-}
-
-/// What the engine is told the time is.
-pub(super) fn now(py: Python<'_>, this: LoopRef<'_>) -> PyResult<f64> {
-    if !this.native.namespace.is_some() {
-        Loop::find_overrides(&this.bind(py))?;
-    }
-    if this.native.has_own_clock() {
-        return Ok(oxloop_os::clock::monotonic());
-    }
-    let name = hooks().names.time.bind(py).cast::<PyString>()?;
-    this.bind(py).call_method0(name)?.extract()
 }
 
 #[inline]
