@@ -113,7 +113,7 @@ def loop_class(loop_module):
 def tls_session(request, loop_kind, monkeypatch):
     """Run a test with both sessions that oxloop has for TLS; see OXLOOP_TLS. asyncio has one."""
     if loop_kind == "oxloop" and request.param == "object":
-        monkeypatch.setattr("oxloop._hooks.TLS_SESSION", "object")
+        monkeypatch.setattr("oxloop._hooks.tls.TLS_SESSION", "object")
 
 
 @pytest.fixture(autouse=True)

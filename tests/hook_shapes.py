@@ -32,7 +32,7 @@ import oxloop
 PYTHON = sys.version_info[:2]
 OLDEST = (3, 11)
 LOOP = "python/oxloop/_loop.py"
-HOOKS = "python/oxloop/_hooks.py"
+HOOKS = "python/oxloop/_hooks"
 EVENT_LOOP = "crates/py/src/event_loop/mod.rs"
 ACCEPT = "crates/py/src/event_loop/accept.rs"
 SCHEDULE = "crates/py/src/event_loop/schedule.rs"

@@ -238,7 +238,7 @@ def test_datagram_transports_are_known_to_the_loop(socket_kind):
 def test_the_c_callbacks_of_tasks_are_known():
     hint = f"C Tasks call call_soon() otherwise: see _task_callbacks() in {shapes.HOOKS}"
     assert _hooks.TASK_STEP_TYPE is not None and _hooks.TASK_WAKEUP is not None, hint
-    step, wakeup = _hooks._task_callbacks()
+    step, wakeup = _hooks.tasks._task_callbacks()
     assert step is _hooks.TASK_STEP_TYPE and type(wakeup) is type(len), hint
     assert wakeup.__name__ == _hooks.TASK_WAKEUP.__name__, hint
 
@@ -314,7 +314,8 @@ def test_small_functions():
         _hooks.set_result_unless_cancelled(cancelled, 1)
         loop.set_debug(True)
         handle = asyncio.Handle(print, (1,), loop)
-        assert "print(1)" in _hooks._format_callback(handle, loop), "_format_callback_source"
+        source = _hooks.running._format_callback(handle, loop)
+        assert "print(1)" in source, "_format_callback_source"
         assert "print" in _hooks.base_events._format_handle(handle), "base_events._format_handle"
         assert _hooks.transport_socket(sock).fileno() == sock.fileno(), "trsock.TransportSocket"
         assert _hooks.fileobj_to_fd(sock) == sock.fileno() == _hooks.fileno_of(sock)

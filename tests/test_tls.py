@@ -272,7 +272,7 @@ def test_extra_info(tls_pair):
 @pytest.mark.oxloop_only
 def test_the_switch_for_the_session(tls_pair, monkeypatch):
     assert tls_pair()[0].transport._session in ("direct", "object")
-    monkeypatch.setattr("oxloop._hooks.TLS_SESSION", "object")
+    monkeypatch.setattr("oxloop._hooks.tls.TLS_SESSION", "object")
     assert tls_pair()[0].transport._session == "object"
 
 
@@ -326,7 +326,7 @@ def test_a_session_that_cannot_go_where_it_is_told_to(tls_pair, monkeypatch):
     class Own(ssl.SSLObject):
         pass
 
-    monkeypatch.setattr("oxloop._hooks.TLS_SESSION", "direct")
+    monkeypatch.setattr("oxloop._hooks.tls.TLS_SESSION", "direct")
     monkeypatch.setattr(ssl.SSLContext, "sslobject_class", Own)
     with pytest.raises(RuntimeError, match="OXLOOP_TLS=direct"):
         tls_pair()

@@ -88,7 +88,7 @@ def _path_of(loop, sock):
 def _why_not_direct(path):
     if path is None:
         return "asyncio.sslproto.SSLProtocol has been replaced"
-    if _hooks.TLS_SESSION == "object":
+    if _hooks.tls.TLS_SESSION == "object":
         return "OXLOOP_TLS=object"
     library, _ = _hooks.tls_library()
     if library is None:
