@@ -2,8 +2,9 @@
 
 The environment gets a wheel, not a link to the sources: what is tested is what is shipped. maturin
 and uv are those of the environment this script runs in. A digest of the sources left in the
-environment tells when there is nothing to do. All interpreters share one target folder: cargo
-then compiles the crates that know no Python once, and the others quickly.
+environment tells when there is nothing to do, one beside the wheel that it can be used again. All
+interpreters share one target folder: cargo then compiles the crates that know no Python once, and
+the others quickly.
 """
 
 import argparse
@@ -37,15 +38,26 @@ def digest(profile: str) -> str:
     return state.hexdigest()
 
 
-def build(env: Path, profile: str) -> Path:
-    """The wheel for the interpreter in `env`."""
-    wheels = ROOT / "target" / "wheels" / env.name
-    shutil.rmtree(wheels, ignore_errors=True)
-    command = [BIN / "maturin", "build", "--profile", profile]
-    # A wheel for this machine alone needs no audit.
-    command += ["--auditwheel", "skip", "--compatibility", "linux"]
-    command += ["--interpreter", env / "bin" / "python", "--out", wheels]
-    subprocess.run(command, cwd=ROOT, check=True)
+def interpreter_of(env: Path) -> Path:
+    """The one the environment was made with. Environments of the same one share their wheel."""
+    ask = "import sys; print(sys._base_executable)"
+    command = [env / "bin" / "python", "-c", ask]
+    return Path(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
+
+
+def build(python: Path, profile: str) -> Path:
+    """The wheel of these sources for that interpreter; made if the last one is of others."""
+    name = f"{python}-{profile}".strip("/").replace("/", "-")
+    wheels, wanted = ROOT / "target" / "wheels" / name, digest(profile)
+    mark = wheels / ".oxloop"
+    if not mark.exists() or mark.read_text() != wanted:
+        shutil.rmtree(wheels, ignore_errors=True)
+        command = [BIN / "maturin", "build", "--profile", profile]
+        # A wheel for this machine alone needs no audit.
+        command += ["--auditwheel", "skip", "--compatibility", "linux"]
+        command += ["--interpreter", python, "--out", wheels]
+        subprocess.run(command, cwd=ROOT, check=True)
+        mark.write_text(wanted)
     (wheel,) = wheels.glob("*.whl")
     return wheel
 
@@ -57,7 +69,7 @@ def install(env: Path, profile: str) -> None:
         print(f"oxloop in {env.name} is up to date")
         return
     mark.unlink(missing_ok=True)
-    wheel = build(env, profile)
+    wheel = build(interpreter_of(env), profile)
     command = [BIN / "uv", "pip", "install", "--quiet", "--python", env / "bin" / "python"]
     subprocess.run([*command, "--no-deps", "--reinstall", wheel], cwd=ROOT, check=True)
     mark.write_text(wanted)
