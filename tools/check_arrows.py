@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 BINDING = "py"
@@ -37,7 +38,7 @@ class Crate:
 
     room: str
     folder: Path
-    package: dict
+    package: dict[str, Any]
 
     @property
     def dependencies(self) -> set[str]:
@@ -45,7 +46,7 @@ class Crate:
         return {dependency["name"] for dependency in self.package["dependencies"]}
 
     @property
-    def manifest(self) -> dict:
+    def manifest(self) -> dict[str, Any]:
         return tomllib.loads((self.folder / "Cargo.toml").read_text())
 
     def mentions(self, pattern: str) -> Iterator[str]:
@@ -63,9 +64,10 @@ class House:
         self.root = root
 
     @cached_property
-    def metadata(self) -> dict:
+    def metadata(self) -> dict[str, Any]:
         command = ["cargo", "metadata", "--format-version", "1"]
-        return json.loads(subprocess.check_output(command, cwd=self.root))
+        found: dict[str, Any] = json.loads(subprocess.check_output(command, cwd=self.root))
+        return found
 
     @cached_property
     def crates(self) -> dict[str, Crate]:

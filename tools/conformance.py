@@ -201,7 +201,9 @@ def notes(outcome: Outcome) -> Iterator[str]:
             yield f"void    {name}: asyncio's own loop does not pass it either"
 
 
-def score_line(tests: dict, allowed: dict, new: list[str], stale: list[str]) -> str:
+def score_line(
+    tests: dict[str, Result], allowed: dict[str, Known], new: list[str], stale: list[str]
+) -> str:
     passed = sum(result.status == "pass" for result in tests.values())
     flaky = sum(result.status == "pass" and bool(result.first) for result in tests.values())
     share = f"{100 * passed / len(tests):.2f} %" if tests else "nothing ran"

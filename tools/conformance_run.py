@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 INSIDE = Path(__file__).with_name("conformance_inside.py")
 BAD = {"fail", "error", "crash", "hang"}
@@ -66,7 +67,7 @@ class Child:
         self.timeout = setting.timeout
         self.events_fd, theirs = os.pipe()
         self.buffer = b""
-        command = [setting.python, "-X", "faulthandler", "-W", "ignore", INSIDE]
+        command: list[str | Path] = [setting.python, "-X", "faulthandler", "-W", "ignore", INSIDE]
         self.process = subprocess.Popen(
             [*command, setting.loop, module, str(setting.timeout), str(theirs)],
             stdin=subprocess.PIPE,
@@ -76,15 +77,17 @@ class Child:
             pass_fds=[theirs],
             start_new_session=True,
         )
+        assert self.process.stdin is not None
+        self.stdin = self.process.stdin
         os.close(log)
         os.close(theirs)
 
     def choose(self, ids: Iterable[str]) -> None:
         with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.write(json.dumps(list(ids)).encode())
-            self.process.stdin.close()
+            self.stdin.write(json.dumps(list(ids)).encode())
+            self.stdin.close()
 
-    def events(self) -> Iterator[dict]:
+    def events(self) -> Iterator[dict[str, Any]]:
         """What it tells; {"event": "timeout"} when that took too long."""
         patience = STARTUP
         while True:
@@ -113,7 +116,7 @@ class Child:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.close()
+            self.stdin.close()
         os.close(self.events_fd)
         text = self.log.read_text(errors="replace")[-3000:]
         self.folder.cleanup()

@@ -142,7 +142,13 @@ class Suite:
         """The result of each test, by its name."""
         report = self.folder / f"{loop}.xml"
         report.unlink(missing_ok=True)
-        command = [self.project.python, "-m", "pytest", *WORDS, f"--timeout={TEST_SECONDS}"]
+        command: list[str | Path] = [
+            self.project.python,
+            "-m",
+            "pytest",
+            *WORDS,
+            f"--timeout={TEST_SECONDS}",
+        ]
         command += [f"--junitxml={report}", *self.project.options, *self.words]
         command += ["--oxloop"] if loop == "oxloop" else []
         command += ["-p", "downstream_plugin"] if self.project.plugin else []
@@ -177,9 +183,7 @@ def read(report: Path) -> dict[str, str]:
     for case in ET.parse(report).iter("testcase"):
         name = f"{case.get('classname')}::{case.get('name')}"
         kinds = {child.tag for child in case}
-        result = next((kind for kind in ("failure", "error") if kind in kinds), None)
-        if result is None:
-            result = "skipped" if "skipped" in kinds else "passed"
+        result = next((kind for kind in ("failure", "error", "skipped") if kind in kinds), "passed")
         if results.get(name) not in ("failure", "error"):
             results[name] = result
     return results
@@ -201,9 +205,9 @@ def examine(project: Project, jobs: int) -> Outcome:
         os.chmod(folder, 0o755)
         suite = Suite(project, Path(folder), jobs)
         suite.environment, suite.words = environment, words
-        results = {loop: suite.run(loop, project.tests) for loop in ("asyncio", "oxloop")}
-        outcome = Outcome(f"{project.name} {project.version}", **results)
-        names = [name for name in suspects(**results) if name not in project.excluded]
+        theirs, ours = (suite.run(loop, project.tests) for loop in ("asyncio", "oxloop"))
+        outcome = Outcome(f"{project.name} {project.version}", theirs, ours)
+        names = [name for name in suspects(theirs, ours) if name not in project.excluded]
         outcome.only, outcome.shaky = repeat(suite, names)
     return outcome
 

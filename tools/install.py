@@ -41,7 +41,7 @@ def digest(profile: str) -> str:
 def interpreter_of(env: Path) -> Path:
     """The one the environment was made with. Environments of the same one share their wheel."""
     ask = "import sys; print(sys._base_executable)"
-    command = [env / "bin" / "python", "-c", ask]
+    command: list[str | Path] = [env / "bin" / "python", "-c", ask]
     return Path(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
 
 
@@ -52,7 +52,7 @@ def build(python: Path, profile: str) -> Path:
     mark = wheels / ".oxloop"
     if not mark.exists() or mark.read_text() != wanted:
         shutil.rmtree(wheels, ignore_errors=True)
-        command = [BIN / "maturin", "build", "--profile", profile]
+        command: list[str | Path] = [BIN / "maturin", "build", "--profile", profile]
         # A wheel for this machine alone needs no audit.
         command += ["--auditwheel", "skip", "--compatibility", "linux"]
         command += ["--interpreter", python, "--out", wheels]
@@ -70,8 +70,15 @@ def install(env: Path, profile: str) -> None:
         return
     mark.unlink(missing_ok=True)
     wheel = build(interpreter_of(env), profile)
-    command = [BIN / "uv", "pip", "install", "--quiet", "--python", env / "bin" / "python"]
-    subprocess.run([*command, "--no-deps", "--reinstall", wheel], cwd=ROOT, check=True)
+    command: list[str | Path] = [
+        BIN / "uv",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--reinstall",
+    ]
+    subprocess.run([*command, "--python", env / "bin" / "python", wheel], cwd=ROOT, check=True)
     mark.write_text(wanted)
 
 

@@ -64,7 +64,14 @@ def complaints(archive: Path) -> list[str]:
 
 def try_it(archive: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="oxloop-sdist-") as folder:
-        command = [BIN / "uv", "venv", "--quiet", "--seed", "--python", sys.executable]
+        command: list[str | Path] = [
+            BIN / "uv",
+            "venv",
+            "--quiet",
+            "--seed",
+            "--python",
+            sys.executable,
+        ]
         subprocess.run([*command, f"{folder}/env"], check=True)
         python = f"{folder}/env/bin/python"
         subprocess.run([python, "-m", "pip", "install", "--quiet", archive], check=True)

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # PostgreSQL refuses to run as root.
 UNPRIVILEGED = "nobody"
@@ -26,10 +27,11 @@ class Missing(Exception):
 
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as sock:
-        return sock.getsockname()[1]
+        port: int = sock.getsockname()[1]
+        return port
 
 
-def unprivileged() -> dict[str, str]:
+def unprivileged() -> dict[str, Any]:
     """What `subprocess` is told so that the child is not root; nothing if we are not."""
     return {"user": UNPRIVILEGED} if getpass.getuser() == "root" else {}
 
@@ -41,13 +43,13 @@ def wait_for_port(port: int, child: subprocess.Popen[bytes] | None = None) -> No
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
         if child is not None and child.poll() is not None:
-            raise RuntimeError(f"{child.args} ended with status {child.returncode}")
+            raise RuntimeError(f"{child.args!r} ended with status {child.returncode}")
         time.sleep(0.05)
     raise RuntimeError(f"nobody listens on port {port} after {PATIENCE} s")
 
 
 @contextlib.contextmanager
-def running(*command: str | Path, port: int, **options: object) -> Iterator[subprocess.Popen]:
+def running(*command: str | Path, port: int, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
     """A server process that listens on the port, until the end of the block."""
     child = subprocess.Popen([*map(str, command)], stdin=subprocess.DEVNULL, **options)
     try:

@@ -57,7 +57,7 @@ async def count_up(window, url, times):
 async def check_pages_of_a_browser():
     assert_oxloop()
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server, browser() as window:
-        url = "http://127.0.0.1:{}/".format(server.sockets[0].getsockname()[1])
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         counts = await asyncio.gather(*(count_up(window, url, times) for times in range(5, 9)))
         assert counts == [5, 6, 7, 8]
 
@@ -67,8 +67,10 @@ async def check_messages_of_megabytes():
         page = await window.new_page()
         text = "x" * 3_000_000
         assert await page.evaluate("text => text.toUpperCase()", text) == text.upper()
-        answers = (page.evaluate("n => new Promise(done => setTimeout(done, n % 7, n))", n)
-                   for n in range(300))
+        answers = (
+            page.evaluate("n => new Promise(done => setTimeout(done, n % 7, n))", n)
+            for n in range(300)
+        )
         assert await asyncio.gather(*answers) == list(range(300))
 
 
