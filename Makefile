@@ -23,7 +23,7 @@ TOOLS_READY := $(VENV)/.tools
 # cargo check and clippy meet the interpreter the wheel is built for.
 export PYO3_PYTHON := $(abspath $(BIN)/python)
 
-.PHONY: help run build test test-all fmt lint test-rust test-python conformance torture \
+.PHONY: help run build extensions test test-all fmt lint test-rust test-python conformance torture \
 	downstream integration sdist audit bench docs site clean
 
 help: ## list the targets
@@ -60,8 +60,11 @@ test-rust: $(TOOLS_READY) ## the engine's tests, which need no Python
 		cargo nextest run --workspace && cargo test --quiet --workspace --doc; \
 	else cargo test --quiet --workspace; fi
 
-test-python: build ## the tests of the tools and the contract tests
-	$(BIN)/python -m pytest tools tests
+extensions: $(TOOLS_READY) ## build the example in Rust, and the module its tests need
+	$(BIN)/python tools/extensions.py target/extensions
+
+test-python: build extensions ## the tests of the tools and the contract tests
+	OXLOOP_EXTENSIONS=target/extensions $(BIN)/python -m pytest tools tests
 
 conformance: build ## CPython's own asyncio tests with oxloop put in
 	$(BIN)/python tools/conformance.py

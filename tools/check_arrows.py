@@ -1,6 +1,6 @@
 """Check the arrows of the house: who may know whom.
 
-    os ← engine ← py ← python/oxloop, engine ← oxloop          never back
+    os ← engine ← py ← python/oxloop, engine ← oxloop, abi ← py, abi ← extension          never back
 
 Reads the resolved dependency graph from `cargo metadata`, the manifests, and the sources. Prints
 each rule with ok or FAILED, and what breaks it.
@@ -20,21 +20,26 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-BINDING = "py"
+#: Who may know Python: the binding, and what other extension modules are made with.
+BINDINGS = {"py", "extension", "rust_extension", "probe"}
 SYSTEM = "os"
 SYSTEM_CRATES = ("rustix", "libc", "io-uring")
 # The crates of this workspace that each crate may depend on, by their folders.
 MAY_KNOW = {
     "os": set(),
     "engine": {"os"},
-    "py": {"os", "engine"},
+    "py": {"os", "engine", "abi"},
     "oxloop": {"os", "engine"},
+    "abi": set(),
+    "extension": {"abi"},
+    "rust_extension": {"extension"},  # examples/rust_extension
+    "probe": {"extension"},  # tests/probe
 }
 
 
 @dataclass(frozen=True)
 class Crate:
-    """A member of the workspace: its folder in crates/ and its entry in cargo's metadata."""
+    """A member of the workspace: the name of its folder, and its entry in cargo's metadata."""
 
     room: str
     folder: Path
@@ -113,7 +118,7 @@ def rooms(house: House) -> Iterator[str]:
         yield f"crates/{room} is not in MAY_KNOW"
 
 
-@rule("os ← engine ← py, engine ← oxloop, and no arrow back")
+@rule("os ← engine ← py, engine ← oxloop, abi ← py, abi ← extension, and no arrow back")
 def arrows(house: House) -> Iterator[str]:
     rooms = {crate.package["name"]: room for room, crate in house.crates.items()}
     for room, crate in house.crates.items():
@@ -122,19 +127,19 @@ def arrows(house: House) -> Iterator[str]:
             yield f"crates/{room} depends on crates/{other}"
 
 
-@rule("no crate below the binding reaches pyo3")
+@rule("no crate below the bindings reaches pyo3")
 def no_python_below(house: House) -> Iterator[str]:
     for room, crate in house.crates.items():
-        if room != BINDING:
+        if room not in BINDINGS:
             for name in sorted(house.reachable(crate)):
                 if name.startswith("pyo3"):
                     yield f"crates/{room} reaches {name}"
 
 
-@rule("only crates/py names pyo3")
+@rule("only the bindings name pyo3")
 def python_in_the_binding(house: House) -> Iterator[str]:
     for room, crate in house.crates.items():
-        if room != BINDING:
+        if room not in BINDINGS:
             yield from (f"{place} names pyo3" for place in crate.mentions(r"\bpyo3"))
 
 
@@ -149,9 +154,9 @@ def system_in_os(house: House) -> Iterator[str]:
             yield from (f"{place} names a system crate" for place in crate.mentions(pattern))
 
 
-@rule("the engine and the Rust face forbid unsafe code")
+@rule("the engine, the Rust face and the table's declarations forbid unsafe code")
 def engine_is_safe(house: House) -> Iterator[str]:
-    for room in ("engine", "oxloop"):
+    for room in ("engine", "oxloop", "abi"):
         if room in house.crates:
             library = house.crates[room].folder / "src" / "lib.rs"
             text = library.read_text()

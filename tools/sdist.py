@@ -20,6 +20,7 @@ NEEDED = (
     "Cargo.toml",
     "LICENSE",
     "README.md",
+    "crates/abi/src/lib.rs",
     "crates/engine/src/lib.rs",
     "crates/os/build.rs",
     "crates/os/src/lib.rs",

@@ -18,6 +18,7 @@ __all__ = [
     "DatagramTransport",
     "Handle",
     "Loop",
+    "NativeProtocol",
     "ReadPipeTransport",
     "SSLTransport",
     "StreamTransport",
@@ -27,6 +28,8 @@ __all__ = [
 ]
 
 __version__: Final[str]
+# A capsule: what it holds is declared in crates/abi.
+_C_API: Final[object]
 
 @disjoint_base
 class Loop:
@@ -225,6 +228,18 @@ class Loop:
         extra: Mapping[str, Any] | None = None,
     ) -> asyncio.DatagramTransport: ...
     def _watch_child(self, pid: int, transport: asyncio.SubprocessTransport) -> None: ...
+
+@final
+class NativeProtocol:
+    """A protocol of another native module. Made by that module, from Python it has the methods of
+    asyncio.Protocol."""
+
+    def connection_made(self, transport: object) -> None: ...
+    def data_received(self, data: bytes) -> None: ...
+    def eof_received(self) -> bool: ...
+    def pause_writing(self) -> None: ...
+    def resume_writing(self) -> None: ...
+    def connection_lost(self, exc: BaseException | None) -> None: ...
 
 @final
 class Handle(asyncio.Handle):

@@ -180,6 +180,12 @@ impl<J, K: Kernel> Door<J, K> {
     }
 }
 
+impl<J, K> Clone for Door<J, K> {
+    fn clone(&self) -> Self {
+        Door { shared: self.shared.clone(), kernel: self.kernel.clone() }
+    }
+}
+
 impl<J, K> fmt::Debug for Door<J, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Door").field("bell", &self.shared.bell).finish_non_exhaustive()

@@ -94,6 +94,7 @@ pub(crate) struct Hooks {
     pub(crate) no_arguments: Ref,
     pub(crate) eager_keywords: Ref,
     pub(crate) set_result_unless_cancelled: Ref,
+    pub(crate) get_running_loop: Ref,
     pub(crate) socket_enums: SocketEnums,
     socket: Ref,
     /// 3.13: `Server._attach` takes the transport.
@@ -141,6 +142,7 @@ impl Hooks {
             no_arguments: PyTuple::empty(py).into_any().into(),
             eager_keywords: eager_keywords.into(),
             set_result_unless_cancelled: get("set_result_unless_cancelled")?.into(),
+            get_running_loop: get("get_running_loop")?.into(),
             socket_enums: SocketEnums::new(&get("SOCKET_ENUMS")?)?,
             socket: get("Socket")?.into(),
             server_counts_transports: get("SERVER_ATTACH_TAKES_TRANSPORT")?.extract()?,

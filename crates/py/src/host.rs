@@ -3,24 +3,27 @@
 use oxloop_engine::{Host, System};
 
 use crate::handle::TaskStep;
+use crate::native::NativeCall;
 use crate::raw::Ref;
 use crate::transport::Session;
 
-/// A callback to run: a handle or, in its place, a [`TaskStep`].
+/// A callback to run: a handle or, in its place, a [`TaskStep`] or a [`NativeCall`].
 ///
 /// One word: queues move jobs around, and larger ones cost more than what they save.
 #[derive(Debug)]
 pub(crate) struct Job(pub(crate) Ref);
 
 impl Job {
+    /// Whether it is a handle, ours or another, that debug mode may look at.
     #[inline]
-    pub(crate) fn is_task_step(&self) -> bool {
-        TaskStep::of(&self.0).is_some()
+    pub(crate) fn is_handle(&self) -> bool {
+        TaskStep::of(&self.0).is_none() && !NativeCall::is(&self.0)
     }
 
     /// Shows the collector what the job holds.
     pub(crate) fn visit(&self, mut reach: impl FnMut(&Ref)) {
         match TaskStep::of(&self.0) {
+            None if NativeCall::is(&self.0) => NativeCall::visit(&self.0, reach),
             None => reach(&self.0),
             Some(TaskStep { context, target, argument }) => {
                 reach(context);

@@ -14,6 +14,7 @@ mod event_loop;
 mod handle;
 mod hooks;
 mod host;
+mod native;
 mod raw;
 mod streams;
 mod transport;
@@ -29,6 +30,7 @@ fn _oxloop(module: &Bound<'_, PyModule>) -> PyResult<()> {
     transport::init(py, hooks::hooks())?;
     streams::init(py)?;
     event_loop::init(py)?;
+    native::init(module)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<event_loop::Loop>()?;
     module.add("Handle", handle::layout().handle.bind(py))?;

@@ -53,10 +53,12 @@ from .running import (
     begin_run,
     end_run,
     extract_stack,
+    get_running_loop,
     is_handle_run_patched,
     original_handle_run,
     own_methods,
     report_callback_error,
+    report_native_error,
     run_in_debug_mode,
 )
 from .sendfile import regular_file, sendfile_error

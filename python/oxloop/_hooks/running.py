@@ -7,6 +7,7 @@ from asyncio import Handle, base_events, events, format_helpers
 
 from .versions import PYTHON
 
+get_running_loop = events.get_running_loop
 original_handle_run = Handle._run
 
 
@@ -96,6 +97,11 @@ def report_callback_error(loop, handle, exc):
     if handle._source_traceback:
         context["source_traceback"] = handle._source_traceback
     loop.call_exception_handler(context)
+
+
+def report_native_error(loop, exc):
+    """A callback of another native module has failed: there is no handle to name."""
+    loop.call_exception_handler({"message": "Exception in native callback", "exception": exc})
 
 
 def run_in_debug_mode(loop, handle):

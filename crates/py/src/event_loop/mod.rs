@@ -22,6 +22,7 @@ mod watch;
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::ffi::c_ulong;
+use std::sync::Arc;
 
 use oxloop_engine::{Door, Engine, Payload, System};
 use pyo3::Borrowed;
@@ -34,6 +35,7 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::handle::HandleRef;
 use crate::hooks::hooks;
 use crate::host::{Job, PyHost};
+use crate::native::Remote;
 use crate::raw::{Lookup, Ref, Slot, copy_context};
 use crate::transport::{
     Opening, TlsOpening, make_datagram_transport, make_pipe_transport, make_socket_transport,
@@ -43,6 +45,7 @@ use crate::transport::{
 use accept::Serving;
 
 pub(crate) use accept::file_descriptor;
+pub(crate) use schedule::check_context;
 
 /// The native half of an event loop: scheduling, turns, readiness, streams.
 #[pyclass(frozen, subclass, module = "oxloop._oxloop")]
@@ -50,6 +53,8 @@ pub(crate) use accept::file_descriptor;
 pub struct Loop {
     engine: RefCell<Engine<PyHost>>,
     door: RefCell<Door<Job, System>>,
+    /// For the threads of other native modules, from when one asks on.
+    remote: RefCell<Option<Arc<Remote>>>,
     files: files::WatchedFiles,
     closed: Cell<bool>,
     debug: Cell<bool>,
@@ -132,7 +137,7 @@ impl Loop {
         });
     }
 
-    fn is_on_own_thread(&self) -> bool {
+    pub(crate) fn is_on_own_thread(&self) -> bool {
         // SAFETY: no preconditions.
         self.thread.get() == unsafe { ffi::PyThread_get_thread_ident() }
     }
@@ -151,6 +156,7 @@ impl Loop {
         let engine = Engine::new(System::default());
         Loop {
             door: RefCell::new(engine.door()),
+            remote: RefCell::default(),
             engine: RefCell::new(engine),
             files: files::WatchedFiles::default(),
             closed: Cell::new(false),
@@ -568,6 +574,7 @@ impl Loop {
 
     /// Drops everything scheduled and watched. Part of `close()`.
     fn _drop_all(&self) {
+        self.close_remote();
         let all = self.engine().drain();
         // A new engine has no descriptors; the old one's are closed with it.
         let empty = Engine::new(System::default());
@@ -615,6 +622,7 @@ impl Loop {
         self.task_factory.set(None);
         self.clock.namespace().set(None);
         self.keywords.set(None);
+        self.close_remote();
         if let Ok(mut engine) = self.engine.try_borrow_mut() {
             let all = engine.drain();
             drop(engine);
@@ -625,7 +633,44 @@ impl Loop {
     }
 }
 
+impl Drop for Loop {
+    fn drop(&mut self) {
+        self.close_remote();
+        // While the thread is attached, and here: a thread that posts may have the last door.
+        let all = self.engine.get_mut().drain();
+        drop(all);
+    }
+}
+
 impl Loop {
+    /// The loop for other threads.
+    pub(crate) fn remote(&self, py: Python<'_>) -> PyResult<Arc<Remote>> {
+        self.check_closed()?;
+        if let Some(remote) = &*self.remote.borrow() {
+            return Ok(remote.clone());
+        }
+        let remote = Remote::new(py, self, self.door.borrow().clone())?;
+        self.remote.replace(Some(remote.clone()));
+        Ok(remote)
+    }
+
+    /// Nothing comes from other native modules' threads any more.
+    fn close_remote(&self) {
+        let remote = self.remote.take();
+        if let Some(remote) = remote {
+            remote.close();
+        }
+    }
+
+    /// What `loop.time()` returns.
+    ///
+    /// # Safety
+    /// `object` is an instance, alive for the call.
+    pub(crate) unsafe fn now(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<f64> {
+        // SAFETY: by contract.
+        schedule::now(py, unsafe { LoopRef::from_self(object) })
+    }
+
     /// Looks for methods that are not ours: of a subclass, or assigned to the instance.
     fn find_overrides(slf: &Bound<'_, Loop>) -> PyResult<()> {
         let (py, this) = (slf.py(), slf.get());

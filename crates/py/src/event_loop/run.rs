@@ -136,7 +136,7 @@ fn check_signals(py: Python<'_>) -> PyResult<()> {
 #[inline(always)]
 pub(super) fn run(py: Python<'_>, slf: &Bound<'_, Loop>, job: Job) -> Result<(), Raised> {
     let this = slf.get();
-    if (this.debug.get() || this.run_patched.get()) && !job.is_task_step() {
+    if (this.debug.get() || this.run_patched.get()) && job.is_handle() {
         return Ok(debug_run(py, slf, &job.0)?);
     }
     run_job(py, slf, job)

@@ -352,7 +352,7 @@ fn checked_context(py: Python<'_>, context: Option<*mut ffi::PyObject>) -> PyRes
 
 /// Refuses what is neither a Context nor None.
 #[inline]
-pub(super) fn check_context(context: &Bound<'_, PyAny>) -> PyResult<()> {
+pub(crate) fn check_context(context: &Bound<'_, PyAny>) -> PyResult<()> {
     // SAFETY: a live object.
     if context.is_none() || unsafe { ffi::PyContext_CheckExact(context.as_ptr()) } != 0 {
         return Ok(());

@@ -12,6 +12,7 @@ use super::{HandleKind, HandleRef, INLINE, TaskStep, layout, new_handle};
 use crate::event_loop::Loop;
 use crate::hooks::hooks;
 use crate::host::Job;
+use crate::native::NativeCall;
 use crate::raw::{Raised, Ref, call_in, enter_context};
 
 /// Runs a job. Errors of callbacks go to the loop's exception handler; only SystemExit and
@@ -24,6 +25,7 @@ pub(crate) fn run_job(py: Python<'_>, owner: &Bound<'_, Loop>, job: Job) -> Resu
     };
     match HandleRef::of(&handle) {
         Some(handle) => handle.run(py, owner),
+        None if NativeCall::is(&handle) => Ok(NativeCall::run(py, owner, handle)?),
         None => Ok(run_foreign(py, &handle)?),
     }
 }

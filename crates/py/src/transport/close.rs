@@ -13,7 +13,7 @@ use crate::raw::{Arguments, Lookup, Ref};
 
 impl Transport<'_> {
     /// Reads no more, sends what is queued, then loses the connection.
-    pub(super) fn close(self, py: Python<'_>) -> PyResult<()> {
+    pub(crate) fn close(self, py: Python<'_>) -> PyResult<()> {
         if self.tail.closing.replace(true) {
             return Ok(());
         }
@@ -31,7 +31,7 @@ impl Transport<'_> {
     }
 
     /// Drops what is queued and loses the connection.
-    pub(super) fn force_close(self, py: Python<'_>, error: Option<Ref>) -> PyResult<()> {
+    pub(crate) fn force_close(self, py: Python<'_>, error: Option<Ref>) -> PyResult<()> {
         if self.tail.lost.get() > 0 {
             return Ok(());
         }
@@ -168,6 +168,10 @@ impl Transport<'_> {
     /// Whether there still is a socket.
     pub(super) fn is_open(self) -> bool {
         self.tail.sock.is_some() || self.tail.socket.bare.get()
+    }
+
+    pub(crate) fn is_closing(self) -> bool {
+        self.tail.closing.get()
     }
 
     pub(super) fn py_close(py: Python<'_>, this: Transport<'_>) -> PyResult<()> {

@@ -13,6 +13,7 @@ use pyo3::types::PyDict;
 use super::types::{Kind, base_slots};
 use super::{Tls, Transport, address};
 use crate::hooks::hooks;
+use crate::native::NativeProtocol;
 use crate::raw::{Arguments, Lookup, Ref, call_forwarding, slot};
 use crate::streams;
 
@@ -161,6 +162,7 @@ impl Transport<'_> {
             || self.tail.kind == Kind::Stream
                 && protocol.is_instance(hooks().buffered_protocol.bind(py))?;
         self.tail.protected.set(protected);
+        self.tail.native.set(NativeProtocol::is(py, protocol));
         self.tail.buffered.set(buffered);
         self.tail.connected.set(true);
         let inflow = streams::adopt(py, protocol);
@@ -191,6 +193,7 @@ impl Transport<'_> {
         this: Transport<'_>,
         protocol: Borrowed<'_, '_, PyAny>,
     ) -> PyResult<()> {
+        NativeProtocol::is_set_on(&protocol, &this.bind(py));
         this.use_protocol(py, &protocol)
     }
 

@@ -104,6 +104,11 @@ impl<'a> Transport<'a> {
         self.tail.stream.get()
     }
 
+    /// A connected socket, not a pipe or an endpoint.
+    pub(crate) fn is_stream(self) -> bool {
+        self.tail.kind == types::Kind::Stream
+    }
+
     fn is_reading(self) -> bool {
         !self.tail.closing.get() && !self.tail.paused.get()
     }

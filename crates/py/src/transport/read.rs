@@ -14,30 +14,79 @@ use crate::errors::os_error;
 use crate::event_loop::Loop;
 use crate::handle::is_exit;
 use crate::hooks::hooks;
+use crate::native::NativeProtocol;
 use crate::raw::{NewBytes, Ref, View};
 use crate::streams;
+
+const DATA_RECEIVED_FAILED: &str = "Fatal error: protocol.data_received() call failed.";
 
 impl Transport<'_> {
     /// Data is in the engine's buffer.
     pub(crate) fn received(py: Python<'_>, owner: &Loop, key: Key, count: usize) -> PyResult<()> {
-        let (conn, data) = {
+        let Some(conn) = conn(py, owner, key) else { return Ok(()) };
+        let Some(this) = Transport::of(&conn) else { return Ok(()) };
+        if this.tail.native.get() {
+            let buffer = owner.engine().lend_received();
+            let told = this.tell_native(py, buffer.get(..count).unwrap_or_default());
+            owner.engine().take_back(buffer);
+            return told;
+        }
+        let data = {
             let engine = owner.engine();
             let bytes = engine.received(count);
             // SAFETY: copies `count` bytes; making a bytes object runs no Python.
-            let data = unsafe {
+            unsafe {
                 let start = bytes.as_ptr().cast();
                 Ref::from_owned(py, ffi::PyBytes_FromStringAndSize(start, bytes.len() as isize))
-            };
-            (engine.conn(key).map(|conn| conn.clone_ref(py)), data)
+            }
         };
-        let Some(conn) = conn else { return Ok(()) };
-        Transport::of(&conn).map_or(Ok(()), |this| this.deliver(py, data))
+        this.deliver(py, data)
+    }
+
+    /// `data_received` of a native protocol: the bytes stay where they are.
+    fn tell_native(self, py: Python<'_>, bytes: &[u8]) -> PyResult<()> {
+        let told = self.call_protocol(py, |protocol| {
+            if !NativeProtocol::is(py, protocol.bind(py)) {
+                return Ok(());
+            }
+            // SAFETY: just asked for.
+            unsafe { NativeProtocol::of(py, protocol) }.receive(py, self.object, bytes)
+        });
+        self.guard(py, told, DATA_RECEIVED_FAILED)
+    }
+
+    /// As [`Transport::plenty`]: a buffer as large as what comes is there already.
+    fn plenty_for_native(
+        self,
+        py: Python<'_>,
+        owner: &Loop,
+        key: Key,
+        size: usize,
+    ) -> PyResult<()> {
+        let mut buffer = owner.engine().lend_received();
+        if buffer.len() < size {
+            if buffer.try_reserve_exact(size - buffer.len()).is_err() {
+                return self.not_received(py, &io::ErrorKind::OutOfMemory.into());
+            }
+            buffer.resize(size, 0);
+        }
+        let received = owner.engine().receive_into(key, &mut buffer);
+        let told = match received {
+            Ok(0) => Transport::ended(py, owner, key),
+            Ok(count) => self.tell_native(py, buffer.get(..count).unwrap_or_default()),
+            Err(error) => self.not_received(py, &error),
+        };
+        owner.engine().take_back(buffer);
+        told
     }
 
     /// There is so much data that it is received into the object that is delivered.
     pub(crate) fn plenty(py: Python<'_>, owner: &Loop, key: Key, size: usize) -> PyResult<()> {
         let Some(conn) = conn(py, owner, key) else { return Ok(()) };
         let Some(this) = Transport::of(&conn) else { return Ok(()) };
+        if this.tail.native.get() {
+            return this.plenty_for_native(py, owner, key, size);
+        }
         let room = match NewBytes::with_room(py, size) {
             Ok(room) => room,
             Err(error) => return this.fatal_error(py, error, this.tail.kind.read_error()),
@@ -62,7 +111,7 @@ impl Transport<'_> {
                 call_method(py, protocol, &hooks().names.data_received, Some(&data)).map(drop)
             }),
         };
-        self.guard(py, result, "Fatal error: protocol.data_received() call failed.")
+        self.guard(py, result, DATA_RECEIVED_FAILED)
     }
 
     /// Data is there for a BufferedProtocol.
@@ -174,28 +223,36 @@ impl Transport<'_> {
         Ok(this.is_reading())
     }
 
-    pub(super) fn py_pause_reading(py: Python<'_>, this: Transport<'_>) -> PyResult<()> {
-        if !this.is_reading() {
+    pub(crate) fn pause_reading(self, py: Python<'_>) -> PyResult<()> {
+        if !self.is_reading() {
             return Ok(());
         }
-        this.tail.paused.set(true);
-        let (Some(owner), Some(stream)) = (this.owner(py), this.stream()) else { return Ok(()) };
+        self.tail.paused.set(true);
+        let (Some(owner), Some(stream)) = (self.owner(py), self.stream()) else { return Ok(()) };
         let stopped = owner.engine().stop_reading(stream);
         stopped.map_err(|error| os_error(py, &error))?;
-        if owner.is_debug() { this.log_debug(py, "pauses reading") } else { Ok(()) }
+        if owner.is_debug() { self.log_debug(py, "pauses reading") } else { Ok(()) }
+    }
+
+    pub(crate) fn resume_reading(self, py: Python<'_>) -> PyResult<()> {
+        if self.tail.closing.get() || !self.tail.paused.get() {
+            return Ok(());
+        }
+        self.tail.paused.set(false);
+        let (Some(owner), Some(stream)) = (self.owner(py), self.stream()) else { return Ok(()) };
+        let started = owner.engine().start_reading(stream);
+        if let Err(error) = started {
+            return self.fatal_error(py, os_error(py, &error), self.tail.kind.read_error());
+        }
+        if owner.is_debug() { self.log_debug(py, "resumes reading") } else { Ok(()) }
+    }
+
+    pub(super) fn py_pause_reading(py: Python<'_>, this: Transport<'_>) -> PyResult<()> {
+        this.pause_reading(py)
     }
 
     pub(super) fn py_resume_reading(py: Python<'_>, this: Transport<'_>) -> PyResult<()> {
-        if this.tail.closing.get() || !this.tail.paused.get() {
-            return Ok(());
-        }
-        this.tail.paused.set(false);
-        let (Some(owner), Some(stream)) = (this.owner(py), this.stream()) else { return Ok(()) };
-        let started = owner.engine().start_reading(stream);
-        if let Err(error) = started {
-            return this.fatal_error(py, os_error(py, &error), this.tail.kind.read_error());
-        }
-        if owner.is_debug() { this.log_debug(py, "resumes reading") } else { Ok(()) }
+        this.resume_reading(py)
     }
 }
 

@@ -47,6 +47,8 @@ pub(super) struct Tail {
     pub(super) buffered: Cell<bool>,
     /// The protocol is a TLS transport over this one.
     pub(super) protected: Cell<bool>,
+    /// The protocol is another native module's.
+    pub(super) native: Cell<bool>,
 }
 
 impl Tail {
@@ -75,6 +77,7 @@ impl Tail {
             connected: Cell::new(false),
             buffered: Cell::new(false),
             protected: Cell::new(false),
+            native: Cell::new(false),
         }
     }
 

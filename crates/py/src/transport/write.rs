@@ -20,6 +20,9 @@ use crate::raw::{Arguments, Ref, View};
 /// Writes after the connection is lost that go without a warning; asyncio's constant.
 pub(super) const QUIET_LOST_WRITES: u32 = 5;
 
+const WRITE_AFTER_EOF: &str = "Cannot call write() after write_eof()";
+const WRITE_IN_SENDFILE: &str = "unable to write; sendfile is in progress";
+
 impl Transport<'_> {
     #[inline]
     pub(super) fn py_write(
@@ -28,11 +31,14 @@ impl Transport<'_> {
         data: Borrowed<'_, '_, PyAny>,
     ) -> PyResult<()> {
         this.check_type(py, &data)?;
-        this.check_open(
-            "Cannot call write() after write_eof()",
-            "unable to write; sendfile is in progress",
-        )?;
+        this.check_open(WRITE_AFTER_EOF, WRITE_IN_SENDFILE)?;
         this.send(py, &data)
+    }
+
+    /// `write` for native code.
+    pub(crate) fn write_slice(self, py: Python<'_>, bytes: &[u8]) -> PyResult<()> {
+        self.check_open(WRITE_AFTER_EOF, WRITE_IN_SENDFILE)?;
+        self.send_bytes(py, bytes, || None)
     }
 
     pub(super) fn py_writelines(
@@ -222,16 +228,20 @@ impl Transport<'_> {
         Ok(())
     }
 
-    pub(super) fn py_write_eof(py: Python<'_>, this: Transport<'_>) -> PyResult<()> {
-        if this.tail.closing.get() || this.tail.eof_written.replace(true) {
+    pub(crate) fn write_eof(self, py: Python<'_>) -> PyResult<()> {
+        if self.tail.closing.get() || self.tail.eof_written.replace(true) {
             return Ok(());
         }
-        let (Some(owner), Some(stream)) = (this.owner(py), this.stream()) else { return Ok(()) };
+        let (Some(owner), Some(stream)) = (self.owner(py), self.stream()) else { return Ok(()) };
         let ended = owner.engine().write_eof(stream);
         match ended {
             Ok(()) => Ok(()),
-            Err(error) => this.fatal_error(py, os_error(py, &error), this.tail.kind.write_error()),
+            Err(error) => self.fatal_error(py, os_error(py, &error), self.tail.kind.write_error()),
         }
+    }
+
+    pub(super) fn py_write_eof(py: Python<'_>, this: Transport<'_>) -> PyResult<()> {
+        this.write_eof(py)
     }
 
     pub(super) fn py_can_write_eof(_py: Python<'_>, _this: Transport<'_>) -> PyResult<bool> {

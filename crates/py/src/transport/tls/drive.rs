@@ -15,6 +15,7 @@ use crate::errors::os_error;
 use crate::handle::is_exit;
 use crate::hooks::hooks;
 use crate::host::PyHost;
+use crate::native::NativeProtocol;
 use crate::raw::{Lookup, Ref, View};
 use crate::streams;
 use crate::transport::Transport;
@@ -194,6 +195,11 @@ impl Tls<'_> {
 
     fn deliver(self, py: Python<'_>, data: &[u8]) -> PyResult<()> {
         let Some(protocol) = self.tail.protocol.get(py) else { return Ok(()) };
+        if NativeProtocol::is(py, protocol.bind(py)) {
+            // SAFETY: just asked for.
+            let told = unsafe { NativeProtocol::of(py, &protocol) }.receive(py, self.object, data);
+            return self.guard(py, told, FATAL);
+        }
         // SAFETY: copies the bytes; a null pointer is the exception.
         let data = unsafe {
             let start = data.as_ptr().cast();

@@ -9,6 +9,7 @@ use pyo3::types::PyDict;
 use super::Tls;
 use super::types::loop_slot;
 use crate::hooks::hooks;
+use crate::native::NativeProtocol;
 use crate::raw::{Arguments, Lookup, Ref, slot};
 use crate::transport::Transport;
 
@@ -73,6 +74,7 @@ impl Tls<'_> {
         this: Tls<'_>,
         protocol: Borrowed<'_, '_, PyAny>,
     ) -> PyResult<()> {
+        NativeProtocol::is_set_on(&protocol, &this.bind(py));
         this.use_protocol(py, &protocol)
     }
 

@@ -45,6 +45,18 @@ impl Tls<'_> {
         this.written(py)
     }
 
+    /// `write` for native code.
+    pub(crate) fn write_slice(self, py: Python<'_>, bytes: &[u8]) -> PyResult<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let Some(pump) = self.pump().filter(|pump| pump.is_open()) else {
+            return self.note_lost_write(py);
+        };
+        pump.write(bytes, || None).map_err(|_| PyMemoryError::new_err(()))?;
+        self.written(py)
+    }
+
     /// Puts bytes behind those that wait for encryption, as they are at this moment.
     fn queue(self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let pump = self.pump().filter(|pump| pump.is_open());

@@ -1,0 +1,19 @@
+"""The extension modules in Rust: where the tests find them, and who skips without them."""
+
+import importlib
+import os
+import sys
+
+import pytest
+
+FOLDER = os.environ.get("OXLOOP_EXTENSIONS")
+FOLDER = FOLDER and os.path.abspath(FOLDER)
+
+
+def built(name):
+    """The module. `make test` builds it, and then it has to be there."""
+    if FOLDER is None:
+        pytest.skip("needs a module in Rust: make test-python builds it", allow_module_level=True)
+    if FOLDER not in sys.path:
+        sys.path.insert(0, FOLDER)
+    return importlib.import_module(name)
