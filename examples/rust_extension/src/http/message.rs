@@ -1,0 +1,184 @@
+//! Requests as bytes, requests as Python sees them, and answers.
+
+use std::collections::HashMap;
+
+use httparse::{EMPTY_HEADER, Status};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
+
+/// The largest head, and the largest body, that is taken (bytes).
+const HEAD: usize = 64 * 1024;
+const BODY: usize = 16 * 1024 * 1024;
+const HEADERS: usize = 100;
+
+/// What a buffer begins with.
+pub(super) enum Parsed<'a> {
+    /// A request, and how many bytes it was.
+    Whole(Head<'a>, usize),
+    /// More is to come.
+    Part,
+    /// The status to refuse it with.
+    Bad(u16),
+}
+
+/// A request, in the buffer that it came in.
+pub(super) struct Head<'a> {
+    pub(super) method: &'a str,
+    pub(super) path: &'a str,
+    pub(super) query: &'a str,
+    pub(super) headers: Vec<(&'a str, &'a [u8])>,
+    pub(super) body: &'a [u8],
+    pub(super) keeps_alive: bool,
+}
+
+/// Parses the request at the beginning of `buffer`.
+pub(super) fn parse(buffer: &[u8]) -> Parsed<'_> {
+    let mut headers = [EMPTY_HEADER; HEADERS];
+    let mut request = httparse::Request::new(&mut headers);
+    let head = match request.parse(buffer) {
+        Ok(Status::Complete(head)) => head,
+        Ok(Status::Partial) if buffer.len() > HEAD => return Parsed::Bad(431),
+        Ok(Status::Partial) => return Parsed::Part,
+        Err(httparse::Error::TooManyHeaders) => return Parsed::Bad(431),
+        Err(_) => return Parsed::Bad(400),
+    };
+    let (Some(method), Some(target)) = (request.method, request.path) else {
+        return Parsed::Bad(400);
+    };
+    let mut keeps_alive = request.version == Some(1);
+    let mut length = None;
+    for header in request.headers.iter() {
+        if header.name.eq_ignore_ascii_case("content-length") {
+            let text = std::str::from_utf8(header.value).unwrap_or_default();
+            let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+            match text.parse::<usize>() {
+                Ok(bytes) if plain && length.is_none_or(|length| length == bytes) => {
+                    length = Some(bytes);
+                }
+                _ => return Parsed::Bad(400),
+            }
+        } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
+            return Parsed::Bad(501);
+        } else if header.name.eq_ignore_ascii_case("connection") {
+            let text = header.value.to_ascii_lowercase();
+            if text.windows(5).any(|word| word == b"close") {
+                keeps_alive = false;
+            } else if text.windows(10).any(|word| word == b"keep-alive") {
+                keeps_alive = true;
+            }
+        }
+    }
+    let length = length.unwrap_or(0);
+    if length > BODY {
+        return Parsed::Bad(413);
+    }
+    let Some(body) = buffer.get(head..head + length) else { return Parsed::Part };
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let headers = request.headers.iter().map(|header| (header.name, header.value)).collect();
+    Parsed::Whole(Head { method, path, query, headers, body, keeps_alive }, head + length)
+}
+
+/// A request, as a handler gets it.
+#[pyclass(frozen, get_all, module = "rust_extension")]
+#[derive(Debug)]
+pub(crate) struct Request {
+    method: String,
+    path: String,
+    query: String,
+    /// Names in lower case; of several with one name the last.
+    headers: Py<PyDict>,
+    body: Py<PyBytes>,
+    /// What the path has in the places of the route.
+    params: HashMap<String, String>,
+}
+
+impl Request {
+    pub(super) fn new(
+        py: Python<'_>,
+        head: &Head<'_>,
+        params: HashMap<String, String>,
+    ) -> PyResult<Request> {
+        let headers = PyDict::new(py);
+        for (name, value) in &head.headers {
+            headers.set_item(name.to_ascii_lowercase(), String::from_utf8_lossy(value))?;
+        }
+        Ok(Request {
+            method: head.method.into(),
+            path: head.path.into(),
+            query: head.query.into(),
+            headers: headers.unbind(),
+            body: PyBytes::new(py, head.body).unbind(),
+            params,
+        })
+    }
+}
+
+/// Writes an answer to `out`.
+pub(super) fn answer(out: &mut Vec<u8>, status: u16, kind: &str, body: &[u8], keeps_alive: bool) {
+    let connection = if keeps_alive { "" } else { "connection: close\r\n" };
+    let head = format!(
+        "HTTP/1.1 {status} {}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n{connection}\r\n",
+        reason(status),
+        body.len(),
+    );
+    out.reserve(head.len() + body.len());
+    out.extend_from_slice(head.as_bytes());
+    out.extend_from_slice(body);
+}
+
+pub(super) fn refuse(out: &mut Vec<u8>, status: u16, keeps_alive: bool) {
+    let text = format!("{status} {}\n", reason(status));
+    answer(out, status, "text/plain; charset=utf-8", text.as_bytes(), keeps_alive);
+}
+
+/// Writes what a handler returned: a str or bytes, or a tuple of status and one of them.
+pub(super) fn answer_with(
+    out: &mut Vec<u8>,
+    returned: &Bound<'_, PyAny>,
+    keeps_alive: bool,
+) -> PyResult<()> {
+    if let Ok(pair) = returned.cast::<PyTuple>() {
+        let (status, body): (u16, Bound<'_, PyAny>) = pair.extract()?;
+        if !(200..600).contains(&status) {
+            return Err(PyValueError::new_err(format!("{status} is not the status of an answer")));
+        }
+        return answer_body(out, status, &body, keeps_alive);
+    }
+    answer_body(out, 200, returned, keeps_alive)
+}
+
+fn answer_body(
+    out: &mut Vec<u8>,
+    status: u16,
+    body: &Bound<'_, PyAny>,
+    keeps_alive: bool,
+) -> PyResult<()> {
+    if let Ok(text) = body.cast::<PyString>() {
+        let kind = "text/plain; charset=utf-8";
+        answer(out, status, kind, text.to_str()?.as_bytes(), keeps_alive);
+    } else if let Ok(bytes) = body.cast::<PyBytes>() {
+        answer(out, status, "application/octet-stream", bytes.as_bytes(), keeps_alive);
+    } else {
+        let kind = body.get_type().name()?;
+        let text = format!("a handler returns str, bytes or (status, body), not {kind}");
+        return Err(PyTypeError::new_err(text));
+    }
+    Ok(())
+}
+
+fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        201 => "Created",
+        204 => "No Content",
+        400 => "Bad Request",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        413 => "Content Too Large",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        _ => "Answer",
+    }
+}
