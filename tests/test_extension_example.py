@@ -194,7 +194,7 @@ def test_a_client_that_leaves_cancels_its_handler(loop, run, router):
 
 @pytest.fixture
 def redis(loop, run):
-    """Connect a client to a server that answers with given bytes: `client, received = redis(...)`."""
+    """Connect a client to a server that answers with given bytes: `client, received`."""
     kept = []
 
     def redis(answer, piece=1 << 20):

@@ -341,13 +341,17 @@ def test_a_future_that_nobody_can_wake_is_gone(run, elsewhere):
     run(main())
 
 
-def test_the_context_is_that_of_the_spawn(run):
+def test_the_context_is_that_of_the_spawn_or_the_await(run):
     async def main():
         variable = contextvars.ContextVar("variable", default="outside")
         token = variable.set("inside")
-        future = probe.context_value(variable)
+        future = probe.context_value(variable, False)
+        deferred = probe.context_value(variable, True)
         variable.reset(token)
         assert await future == "inside"
+        assert await deferred == "outside"
+        variable.set("awaiting")
+        assert await probe.context_value(variable, True) == "awaiting"
 
     run(main())
 

@@ -42,6 +42,8 @@ pub(crate) struct Task {
     shared: Arc<LoopShared>,
     /// A step is queued, or running and to be repeated.
     queued: AtomicBool,
+    /// It has failed, because the loop runs in another thread, which could not drop the future.
+    stranded: AtomicBool,
     /// There until the task ends.
     local: Option<Home<Local>>,
     state: Mutex<State>,
@@ -50,7 +52,7 @@ pub(crate) struct Task {
 /// The part of the loop's thread. Empty when there is an outcome.
 struct Local {
     body: RefCell<Option<Body>>,
-    /// What the steps run in; those inside an await run in the awaiting task's.
+    /// What the steps run in; the first one inside an await runs in the awaiting task's.
     context: RefCell<Option<Py<PyAny>>>,
     /// The task's place with its loop.
     place: RefCell<Option<(Rc<LoopState>, usize)>>,
@@ -118,6 +120,7 @@ impl Task {
         let task = Arc::new(Task {
             shared: owner.shared.clone(),
             queued: AtomicBool::new(queued),
+            stranded: AtomicBool::new(false),
             local: Some(Home::new(local)),
             state: Mutex::new(State { started: queued, ..State::default() }),
         });
@@ -152,6 +155,11 @@ impl Task {
             // The waker is to queue a step from here on.
             self.queued.store(true, Ordering::Relaxed);
             self.step(py)?;
+            if let Some(local) = self.local()
+                && !self.is_done()
+            {
+                local.context.replace(Some(copy_context(py)?));
+            }
         }
         if let Some(result) = self.result(py) {
             return Ok(Answer::Result(result));
@@ -217,6 +225,7 @@ impl Task {
         // From here on a waker queues another step.
         self.queued.swap(false, Ordering::AcqRel);
         let Some(local) = self.local() else {
+            self.stranded.store(true, Ordering::Relaxed);
             return self.finish(py, Outcome::of(py, Err(wrong_thread())));
         };
         let Some(mut body) = local.body.borrow_mut().take() else { return Ok(()) };
@@ -357,7 +366,7 @@ impl Drop for Task {
     /// The last one to know the task may be another thread: the future goes home to end there.
     fn drop(&mut self) {
         let Some(local) = self.local.take() else { return };
-        if local.is_here() || self.is_done() {
+        if local.is_here() || (self.is_done() && !*self.stranded.get_mut()) {
             return end(local);
         }
         // A closed loop has taken the future along.

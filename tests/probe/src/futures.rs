@@ -245,11 +245,13 @@ pub(crate) fn woken_by_thread(py: Python<'_>, count: usize) -> Awaitable<'_> {
 }
 
 #[pyfunction]
-pub(crate) fn context_value(py: Python<'_>, variable: Py<PyAny>) -> Awaitable<'_> {
-    RunningLoop::current(py)?.spawn(async move {
+pub(crate) fn context_value(py: Python<'_>, variable: Py<PyAny>, deferred: bool) -> Awaitable<'_> {
+    let future = async move {
         yield_now().await;
         Python::attach(|py| variable.call_method0(py, "get"))
-    })
+    };
+    let event_loop = RunningLoop::current(py)?;
+    if deferred { event_loop.defer(future) } else { event_loop.spawn(future) }
 }
 
 /// Futures that wait until somebody wakes them, and their wakers.
