@@ -668,7 +668,7 @@ impl Loop {
     /// `object` is an instance, alive for the call.
     pub(crate) unsafe fn now(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<f64> {
         // SAFETY: by contract.
-        schedule::now(py, unsafe { LoopRef::from_self(object) })
+        clock::now(py, unsafe { LoopRef::from_self(object) })
     }
 
     /// Looks for methods that are not ours: of a subclass, or assigned to the instance.
