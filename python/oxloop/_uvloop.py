@@ -29,7 +29,10 @@ class StandIn(types.ModuleType):
             from ._policy import EventLoopPolicy
 
             return EventLoopPolicy
-        raise AttributeError(f"oxloop's stand-in for {self.__name__} has no attribute {name!r}")
+        raise AttributeError(
+            f"oxloop's stand-in for {self.__name__} has no attribute {name!r}, only public names: "
+            "use asyncio's, or install uvloop and leave --as-uvloop out"
+        )
 
 
 class Importer:

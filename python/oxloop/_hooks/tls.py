@@ -103,7 +103,10 @@ def may_go_direct(session):
 
 def check_tls_not_forced():
     if TLS_SESSION == "direct":
-        raise RuntimeError("OXLOOP_TLS=direct: this session cannot go to OpenSSL directly")
+        raise RuntimeError(
+            "OXLOOP_TLS=direct: this session cannot go to OpenSSL directly: unset the variable, "
+            "or ask `python -m oxloop info` why"
+        )
 
 
 def tls_unknown_error():

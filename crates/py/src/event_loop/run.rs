@@ -17,6 +17,10 @@ use crate::host::Job;
 use crate::raw::{Lookup, Raised};
 use crate::transport::Transport;
 
+/// A clock of the program's that shows no time.
+const NO_TIME: &str =
+    "loop.time() returned NaN: it has to return seconds, as time.monotonic() does";
+
 /// Runs turns until `stop()`. Whatever happens, the loop is not running afterwards.
 pub(super) fn run_forever(slf: &Bound<'_, Loop>) -> PyResult<()> {
     let py = slf.py();
@@ -84,8 +88,7 @@ fn turns(slf: &Bound<'_, Loop>, signals: &mut Signals) -> PyResult<()> {
                 this.engine().set_strict_clock(!this.clock.is_own());
                 // SAFETY: `slf` is alive for the call.
                 let now = now(py, unsafe { LoopRef::from_self(slf.as_ptr()) })?;
-                let now = Moment::from_seconds(now)
-                    .map_err(|_| PyValueError::new_err("loop.time() returned NaN"))?;
+                let now = Moment::from_seconds(now).map_err(|_| PyValueError::new_err(NO_TIME))?;
                 this.engine().tell(now);
             }
             Step::Wait(mut wait) => {

@@ -187,8 +187,9 @@ fn schedule(
     rest: &[*mut ffi::PyObject],
     context: Option<Ref>,
 ) -> Result<Ref, Raised> {
-    let deadline = Moment::from_seconds(seconds)
-        .map_err(|_| PyValueError::new_err("Invalid deadline: NaN (not a number)"))?;
+    let deadline = Moment::from_seconds(seconds).map_err(|_| {
+        PyValueError::new_err("Invalid deadline: NaN (not a number): give a number of seconds")
+    })?;
     let timer = handle(py, this, callback, rest, context, HandleKind::Timer(when))?;
     let job = Job(timer.clone_ref(py));
     let key = this.native.engine().call_at(deadline, job);

@@ -115,7 +115,9 @@ pub(super) fn watch_once(slf: &Bound<'_, Loop>, fd: i32, writing: bool) -> PyRes
     if let Some(transport) = owner {
         let refuse = hooks().get(py, "refuse_used_fd")?;
         refuse.call1((slf, fd.raw(), fd.raw(), transport.bind(py)))?;
-        return Err(PyRuntimeError::new_err("the descriptor is being closed by its transport"));
+        return Err(PyRuntimeError::new_err(
+            "the descriptor is being closed by its transport: wait for connection_lost()",
+        ));
     }
     // SAFETY: an instance of Loop, alive for the call.
     let native = unsafe { LoopRef::from_self(slf.as_ptr()) };

@@ -254,7 +254,8 @@ fn descriptor(py: Python<'_>, given: Borrowed<'_, '_, PyAny>) -> PyResult<Fd> {
         return Ok(fd);
     }
     let number: i32 = hooks().get(py, "fileobj_to_fd")?.call1((given,))?.extract()?;
-    Fd::new(number).ok_or_else(|| PyTypeError::new_err("fileno() returned a negative number"))
+    Fd::new(number)
+        .ok_or_else(|| PyTypeError::new_err("fileno() returned a negative number: is it closed?"))
 }
 
 /// As [`descriptor`], also for an object that has been closed since it was watched.

@@ -56,5 +56,7 @@ fn panic_error(panic: &(dyn Any + Send)) -> PyErr {
     if text == WITHOUT_MEMORY {
         return PyMemoryError::new_err(());
     }
-    PySystemError::new_err(format!("oxloop: internal error: {text}"))
+    PySystemError::new_err(format!(
+        "oxloop: internal error: {text}: please report it, with what `python -m oxloop info` says"
+    ))
 }

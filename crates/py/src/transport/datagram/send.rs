@@ -157,7 +157,10 @@ impl Transport<'_> {
         let literal = hooks().get(py, "literal_address")?.call1((sock.bind(py), address));
         match literal.and_then(|literal| self.post(py, owner, key, data, Some(&literal))) {
             Ok(Some(wrote)) => self.sent(py, wrote),
-            Ok(None) => self.send_failed(py, PyTypeError::new_err("invalid address")),
+            Ok(None) => self.send_failed(
+                py,
+                PyTypeError::new_err("invalid address: give what socket.sendto() takes"),
+            ),
             Err(error) => self.send_failed(py, error),
         }
     }
