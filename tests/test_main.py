@@ -205,3 +205,40 @@ def test_a_mistake_is_told_and_nothing_runs(words):
     assert done.returncode == 2
     assert "usage: python -m oxloop" in done.stderr
     assert not done.stdout
+
+
+@pytest.fixture
+def real_uvloop(tmp_path):
+    """Stands for the real one: a module on the path."""
+    (tmp_path / "uvloop.py").write_text("name = __name__")
+    paths = filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")])
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+IMPORT_UVLOOP = "import asyncio, uvloop; print(uvloop.name)"
+IN_A_CHILD = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {IMPORT_UVLOOP!r}])"
+
+
+@pytest.mark.parametrize(
+    "words", [("-c", IMPORT_UVLOOP), ("--children", "-c", IN_A_CHILD)], ids=["itself", "a child"]
+)
+def test_a_program_that_imports_uvloop_is_told_what_to_do(real_uvloop, words):
+    command = [sys.executable, "-m", "oxloop", *words]
+    done = subprocess.run(command, env=real_uvloop, capture_output=True, text=True, timeout=30)
+    assert done.stdout == "uvloop\n", done.stderr
+    assert done.stderr.count("RuntimeWarning: this program imports uvloop") == 1, done.stderr
+    assert "--as-uvloop" in done.stderr
+
+
+def test_no_word_of_uvloop_where_there_is_none():
+    source = """
+import sys
+sys.path[:] = [path for path in sys.path if "site-packages" not in path]
+try:
+    import uvloop
+except ImportError:
+    print("none")
+"""
+    command = [sys.executable, "-m", "oxloop", "-c", source]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert (done.stdout, done.stderr) == ("none\n", "")

@@ -86,6 +86,8 @@ def _take_over(options):
     _everywhere.take_over()
     if "--as-uvloop" in options:
         as_uvloop()
+    else:
+        _everywhere.notice_uvloop()
     if "--children" in options:
         folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_children")
         paths = (folder, os.environ.get("PYTHONPATH"))

@@ -5,7 +5,9 @@ program that names a loop of somebody else's keeps its choice.
 """
 
 import asyncio
+import importlib.machinery
 import sys
+import warnings
 
 from . import _hooks
 from ._loop import EventLoop
@@ -24,3 +26,27 @@ def take_over():
     for name in ("SelectorEventLoop", "EventLoop"):
         if hasattr(asyncio, name):
             setattr(asyncio, name, EventLoop)
+
+
+class NoticeUvloop:
+    """A finder that finds nothing, but warns when the program imports the real uvloop.
+
+    Servers prefer that where it is installed: asked for a program on oxloop, nobody would see that
+    it is not.
+    """
+
+    def find_spec(self, name, path=None, target=None):
+        if name == "uvloop":
+            sys.meta_path.remove(self)
+            if importlib.machinery.PathFinder.find_spec(name, path) is not None:
+                warnings.warn(
+                    "this program imports uvloop and may run on it, not on oxloop: start it by "
+                    "`python -m oxloop --as-uvloop`, and uvloop's name gives it oxloop",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+
+
+def notice_uvloop():
+    """Warn if the program imports uvloop, of which it was not asked to be given a stand-in."""
+    sys.meta_path.insert(0, NoticeUvloop())

@@ -57,6 +57,8 @@ def take_over(stand_in):
     _everywhere.take_over()
     if stand_in:
         as_uvloop()
+    else:
+        _everywhere.notice_uvloop()
 
 
 def run_hidden_one():
