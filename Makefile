@@ -87,8 +87,15 @@ audit: $(TOOLS_READY) ## licences and known weaknesses of what is built in (inst
 torture: build ## try to break it: the quick form, under three minutes; FULL=1 for more
 	$(BIN)/python tests/torture/run.py $(if $(FULL),--full)
 
-bench: build ## measure against other loops
-	$(BIN)/python bench/run.py
+# An environment of its own: the peers, and a server that would choose them.
+BENCH := target/bench
+HOW ?= --rounds 5 --seconds 1
+bench: $(TOOLS_READY) ## measure against other loops (ten minutes, HOW=...); writes docs/performance.md
+	[[ -x $(BENCH)/env/bin/python ]] || $(BIN)/uv venv --quiet --seed --python $(BIN)/python $(BENCH)/env
+	$(BENCH)/env/bin/python -m pip install --quiet --upgrade --group examples
+	$(BIN)/python tools/install.py $(BENCH)/env --profile release
+	$(BENCH)/env/bin/python bench/run.py --install $(HOW) --json $(BENCH)/figures.json
+	$(BENCH)/env/bin/python bench/page.py $(BENCH)/figures.json
 
 docs: $(TOOLS_READY) ## links and Python examples in the documentation
 	$(BIN)/python tools/check_docs.py

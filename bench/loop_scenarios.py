@@ -70,6 +70,14 @@ def _nothing(_: int) -> None:
 
 COROUTINES = (call_soon, call_soon_batch, call_later_cancel, task_switch, create_task)
 SCENARIOS = {function.__name__: function for function in COROUTINES}
+#: As a reader would say it.
+TITLES = {
+    "call_soon": "call_soon, one callback a turn",
+    "call_soon_batch": "call_soon, 1000 callbacks a turn",
+    "call_later_cancel": "call_later and cancel",
+    "task_switch": "task switch, sleep(0)",
+    "create_task": "create_task and await",
+}
 #: The scenario that is no coroutine: a loop is made and closed.
 CREATE_LOOP = "create_loop"
 

@@ -1,4 +1,4 @@
-"""Measure oxloop against other event loops: CPU time per operation.
+"""Measure oxloop against other event loops: CPU time per operation. `make bench` runs it.
 
 Every measurement is a fresh process, or two for echo servers: the server and its clients. The loops
 take turns within a round and the order rotates, and ratios are medians over the rounds of the ratio
@@ -20,11 +20,12 @@ import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from socket import create_server
+from socket import AF_INET, SOCK_DGRAM, create_server, socket
 from statistics import median
 from tempfile import TemporaryFile
-from typing import NamedTuple
+from typing import Any
 
+import network
 from child import GRACE
 from loop_scenarios import CREATE_LOOP, SCENARIOS
 
@@ -34,25 +35,7 @@ BASES = ("asyncio", "uvloop")
 PEERS = ("uvloop", "zuvloop", "rloop")
 #: What a default run may take in seconds, and what a measurement takes beyond what it measures.
 BUDGET, OVERHEAD = 100, 0.35
-
-
-class Echo(NamedTuple):
-    """A server of echo_server.py and what its clients send: bytes at once, cut into lines."""
-
-    server: str
-    size: int
-    lines: int = 1
-    connections: int = 64
-
-
-ECHOES = {
-    "protocol_64b": Echo("protocol", 64),
-    "protocol_16k": Echo("protocol", 16 * 1024),
-    "streams_1k": Echo("streams", 1024),
-    "lines_16x64b": Echo("lines", 16 * 64, lines=16),
-    "sock_1k": Echo("sock", 1024),
-}
-NAMES = [*SCENARIOS, CREATE_LOOP, *ECHOES]
+NAMES = [*SCENARIOS, CREATE_LOOP, *network.SCENARIOS]
 
 Figures = dict[str, dict[str, list[float | None]]]
 """Microseconds per operation by scenario, loop and round; None where a loop failed."""
@@ -103,26 +86,37 @@ class Child:
 def measure(name: str, factory: str, seconds: float) -> float:
     """CPU microseconds per operation. Raises MeasurementError."""
     cores = sorted(os.sched_getaffinity(0))
-    if name in ECHOES:
-        return measure_echo(ECHOES[name], factory, seconds, (cores[0], cores[-1]))
+    if name in network.SCENARIOS:
+        return measure_server(name, factory, seconds, (cores[0], cores[-1]))
     with Child(cores[0], "loop_scenarios.py", name, factory, seconds) as child:
         return child.microseconds(seconds + GRACE)
 
 
-def measure_echo(echo: Echo, factory: str, seconds: float, cores: tuple[int, int]) -> float:
+def measure_server(name: str, factory: str, seconds: float, cores: tuple[int, int]) -> float:
     """Likewise, of a server under load."""
-    with create_server(("127.0.0.1", 0), backlog=echo.connections) as listener:
-        port, fd = listener.getsockname()[1], listener.fileno()
-        server = Child(cores[0], "echo_server.py", echo.server, factory, seconds, fd, fds=(fd,))
+    scenario = network.SCENARIOS[name]
+    with open_socket(scenario) as sock:
+        port, fd = sock.getsockname()[1], sock.fileno()
+        arguments = (scenario.server, factory, seconds, fd)
+        server = Child(cores[0], "echo_server.py", *arguments, fds=(fd,))
     # Now only the server has the socket: if it dies, its clients notice.
     with server:
-        pid, load = server.process.pid, (echo.connections, echo.size, echo.lines)
-        with Child(cores[1], "load.py", port, pid, *load, seconds) as clients:
+        load = (port, server.process.pid, name, seconds)
+        with Child(cores[1], "load.py", *load) as clients:
             try:
                 return clients.microseconds(seconds + GRACE)
             except MeasurementError as error:
                 words = server.last_words()
                 raise MeasurementError(f"{error}; server: {words}" if words else error) from None
+
+
+def open_socket(scenario: network.Scenario) -> socket:
+    """The server's, so that clients can come before its loop is there."""
+    if scenario.talk == "udp":
+        sock = socket(AF_INET, SOCK_DGRAM)
+        sock.bind(("127.0.0.1", 0))
+        return sock
+    return create_server(("127.0.0.1", 0), backlog=scenario.connections)
 
 
 def measure_all(
@@ -189,16 +183,16 @@ def render(table: list[list[str]], markdown: bool) -> str:
     return "\n".join(lines)
 
 
-def circumstances(loops: list[str]) -> str:
+def circumstances(loops: list[str]) -> dict[str, str]:
     """What figures mean nothing without."""
     cpu = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    return "; ".join([
-        datetime.now(UTC).strftime("%Y-%m-%d"),
-        f"{cpu[1] if cpu else platform.machine()}, {os.cpu_count()} cores",
-        f"Linux {platform.release()}",
-        f"{platform.python_implementation()} {platform.python_version()}",
-        *(f"{loop} {version(loop)}" for loop in loops if loop != "asyncio"),
-    ])  # fmt: skip
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "machine": f"{cpu[1] if cpu else platform.machine()}, {os.cpu_count()} cores",
+        "system": f"Linux {platform.release()}",
+        "Python": f"{platform.python_implementation()} {platform.python_version()}",
+        **{loop: version(loop) for loop in loops if loop != "asyncio"},
+    }
 
 
 def version(loop: str) -> str:
@@ -217,14 +211,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--loops", help="comma list of NAME or NAME=MODULE:FACTORY")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure")
     parser.add_argument("--markdown", action="store_true", help="print a table for a document")
-    parser.add_argument("--install", action="store_true", help=f"install {', '.join(PEERS)} first")
+    parser.add_argument("--install", action="store_true", help="install the other loops first")
     return parser.parse_args()
 
 
 def choose_loops(given: str | None) -> dict[str, str]:
     """Names and factories: of the given loops, or of all that are installed."""
     if given is None:
-        installed = (name for name in (OURS, *PEERS) if importlib.util.find_spec(name))
+        installed = (name for name in (*PEERS, OURS) if importlib.util.find_spec(name))
         given = ",".join(["asyncio", *installed])
     pairs = (entry.partition("=") for entry in given.split(","))
     return {name: factory or f"{name}:new_event_loop" for name, _, factory in pairs}
@@ -233,7 +227,7 @@ def choose_loops(given: str | None) -> dict[str, str]:
 def install_peers() -> None:
     """Install the other loops one by one: not all are there for every Python."""
     for peer in PEERS:
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", peer]
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--only-binary", ":all:", peer]
         if subprocess.run(pip, check=False).returncode:
             print(f"{peer} cannot be installed: going on without", file=sys.stderr)
 
@@ -250,15 +244,19 @@ def main() -> None:
     if total <= 0:
         sys.exit(f"nothing to do; there are: {', '.join(NAMES)}")
     seconds = args.seconds or min(1.0, max(0.1, BUDGET / total - OVERHEAD))
-    start = time.monotonic()
+    start, load = time.monotonic(), os.getloadavg()[0]
     figures, failures = measure_all(names, loops, args.rounds, seconds)
     took = f"{args.rounds} rounds of {seconds:.2f} s, {time.monotonic() - start:.0f} s in all"
-    about = f"{circumstances(list(loops))}; {took}"
-    print(render(rows(figures, list(loops)), args.markdown), about, sep="\n\n")
+    # One, of the measurement itself, is what a quiet machine has at the end.
+    busy = f"{load:.1f} before, {os.getloadavg()[0]:.1f} after"
+    about = circumstances(list(loops)) | {"measured": took, "load": busy}
+    facts = "; ".join(f"{name}: {fact}" for name, fact in about.items())
+    print(render(rows(figures, list(loops)), args.markdown), facts, sep="\n\n")
     for what, why in failures.items():
         print(f"failed: {what}: {why}")
     if args.json:
-        content = {"about": about, "failures": failures, "microseconds": figures}
+        content: dict[str, Any] = {"about": about, "failures": failures, "microseconds": figures}
+        args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(content, indent=1) + "\n")
 
 
