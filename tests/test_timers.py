@@ -261,8 +261,14 @@ def test_a_clock_patched_between_runs_moves_pending_timers(loop):
 
 ASSIGNING = [
     (lambda loop, clock: setattr(loop, "time", clock), lambda loop: delattr(loop, "time")),
-    (lambda loop, clock: vars(loop).__setitem__("time", clock), lambda loop: vars(loop).pop("time")),
-    (lambda loop, clock: vars(loop).update(time=clock), lambda loop: vars(loop).__delitem__("time")),
+    (
+        lambda loop, clock: vars(loop).__setitem__("time", clock),
+        lambda loop: vars(loop).pop("time"),
+    ),
+    (
+        lambda loop, clock: vars(loop).update(time=clock),
+        lambda loop: vars(loop).__delitem__("time"),
+    ),
 ]
 
 

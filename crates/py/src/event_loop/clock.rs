@@ -142,12 +142,8 @@ mod changes {
         0
     }
 
-    type Callback = extern "C" fn(
-        c_int,
-        *mut ffi::PyObject,
-        *mut ffi::PyObject,
-        *mut ffi::PyObject,
-    ) -> c_int;
+    type Callback =
+        extern "C" fn(c_int, *mut ffi::PyObject, *mut ffi::PyObject, *mut ffi::PyObject) -> c_int;
 
     unsafe extern "C" {
         /// Not in PyO3's table yet.
