@@ -18,6 +18,9 @@ from ._servers import Servers
 from ._sock import SocketCalls
 from ._subprocess import Subprocesses
 
+#: What TLS can be put over natively.
+PROTECTABLE = (_oxloop.StreamTransport, _oxloop.SSLTransport)
+
 
 class EventLoop(
     _oxloop.Loop,
@@ -159,8 +162,9 @@ class EventLoop(
     ):
         """Protect a connection from here on and return the new transport.
 
-        What the peer has sent and *transport* has not delivered is taken for TLS. Over any
-        transport but a native stream, asyncio's own implementation is used.
+        What the peer has sent and *transport* has not delivered is taken for TLS. *transport* may
+        be protected already: then there are two layers. Over a transport that is not the loop's
+        own, asyncio's implementation is used.
 
         Returns ``None``, as asyncio does, if *transport* was closed and is about to say so to its
         protocol, which is *protocol* from now on.
@@ -171,7 +175,7 @@ class EventLoop(
         thread-safe.
         """
         if (
-            type(transport) is not _oxloop.StreamTransport
+            type(transport) not in PROTECTABLE
             or not isinstance(sslcontext, _hooks.SSLContext)
             or _hooks.is_tls_patched()
         ):

@@ -119,6 +119,11 @@ impl<H: Host> Pump<H> {
         self.state.phase.get() <= Phase::Open
     }
 
+    /// Whether something may be sent yet: its rest, at the end.
+    pub fn is_sending(&self) -> bool {
+        self.state.phase.get() <= Phase::Closing
+    }
+
     pub fn is_handshaking(&self) -> bool {
         self.state.is(Phase::Handshake)
     }

@@ -167,7 +167,7 @@ impl Transport<'_> {
         else {
             return Ok(());
         };
-        Tls::of(&protocol).map_or(Ok(()), |upper| upper.send_written(py))
+        Tls::of(&protocol).map_or(Ok(()), |upper| upper.fill_now(py))
     }
 
     /// The stream is about to be flushed: a TLS transport has something to encrypt.
@@ -175,7 +175,7 @@ impl Transport<'_> {
         let conn = owner.engine().conn(key).map(|conn| conn.clone_ref(py));
         let Some(conn) = conn else { return Ok(()) };
         let Some(this) = Transport::of(&conn) else { return Ok(()) };
-        this.call_protected(py, |upper| upper.go_on(py)).unwrap_or(Ok(()))
+        this.call_protected(py, |upper| upper.fill(py)).unwrap_or(Ok(()))
     }
 
     pub(super) fn tell_flow(self, py: Python<'_>, name: &Ref, what: &str) -> PyResult<()> {

@@ -6,8 +6,8 @@ use std::ops::{Deref, DerefMut};
 
 /// What one read takes in (bytes).
 const SIZE: usize = 64 * 1024;
-/// Buffers kept for later: one for ciphertext, one for plaintext.
-const KEPT: usize = 2;
+/// Buffers kept for later: one for ciphertext, one for plaintext of each layer.
+const KEPT: usize = 3;
 
 thread_local! {
     static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };

@@ -6,9 +6,9 @@ use pyo3::exceptions::{PyConnectionAbortedError, PyTimeoutError};
 use pyo3::prelude::*;
 
 use super::Tls;
+use super::below::Carrier;
 use crate::hooks::hooks;
 use crate::raw::Ref;
-use crate::transport::Transport;
 use crate::transport::read::call_method;
 
 /// What is said when the protocol's `eof_received` fails.
@@ -18,6 +18,7 @@ impl Tls<'_> {
     /// Delivers no more, sends what was written, says goodbye, then closes the transport below.
     pub(super) fn close(self, py: Python<'_>) -> PyResult<()> {
         self.tail.closing.set(true);
+        self.take_last_words(py)?;
         let Some(pump) = self.pump() else { return Ok(()) };
         match pump.close() {
             Farewell::Abort => self.force_close(py, None),
@@ -33,6 +34,12 @@ impl Tls<'_> {
         }
     }
 
+    /// What was written to a TLS transport above this one belongs to what was written here.
+    fn take_last_words(self, py: Python<'_>) -> PyResult<()> {
+        let Some(upper) = self.upper(py) else { return Ok(()) };
+        Tls::of(&upper).map_or(Ok(()), |upper| upper.send_written(py))
+    }
+
     /// From here on, the end may take only so long.
     fn limit_farewell(self, py: Python<'_>) -> PyResult<()> {
         let timeout = self.tail.shutdown_timeout.get(py);
@@ -42,12 +49,13 @@ impl Tls<'_> {
     /// Drops what cannot be sent at once and loses the connection.
     pub(super) fn force_close(self, py: Python<'_>, error: Option<Ref>) -> PyResult<()> {
         self.tail.closing.set(true);
+        self.take_last_words(py)?;
         self.send_written(py)?;
         if let Some(pump) = self.pump() {
             pump.abort();
         }
         let Some(lower) = self.lower(py) else { return Ok(()) };
-        Transport::of(&lower).map_or(Ok(()), |lower| lower.force_close(py, error))
+        Carrier::of(&lower).map_or(Ok(()), |lower| lower.force_close(py, error))
     }
 
     /// Reports an error and ends the connection with it. The peer gets the alert, if there is one.
@@ -59,7 +67,7 @@ impl Tls<'_> {
             pump.abort();
         }
         let Some(lower) = self.lower(py) else { return Ok(()) };
-        Transport::of(&lower).map_or(Ok(()), |lower| lower.fatal_value(py, error, message))
+        Carrier::of(&lower).map_or(Ok(()), |lower| lower.fatal(py, error, message))
     }
 
     fn send_alert(self, py: Python<'_>) -> PyResult<()> {
@@ -67,11 +75,8 @@ impl Tls<'_> {
             return Ok(());
         };
         self.send_output(py, &pump)?;
-        if let Some((owner, stream)) = self.below(py) {
-            // Once: the connection is about to be aborted.
-            let _ = owner.engine().flush_now(stream);
-        }
-        Ok(())
+        // Once: the connection is about to be aborted.
+        self.below(py).map_or(Ok(()), |below| below.flush(py))
     }
 
     pub(super) fn handshake_failed(self, py: Python<'_>, error: Ref) -> PyResult<()> {
@@ -111,7 +116,7 @@ impl Tls<'_> {
             self.limit_farewell(py)?;
         }
         let Some(lower) = self.lower(py) else { return Ok(()) };
-        Transport::of(&lower).map_or(Ok(()), |lower| lower.close(py))
+        Carrier::of(&lower).map_or(Ok(()), |lower| lower.close(py))
     }
 
     /// The transport below has ended. In the connection's context.
@@ -146,6 +151,9 @@ impl Tls<'_> {
     }
 
     fn tell_lost(self, py: Python<'_>, protocol: &Ref, error: Option<&Ref>) -> PyResult<()> {
+        if let Some(upper) = Tls::of(protocol) {
+            return upper.lower_lost(py, error.map(|error| error.clone_ref(py)));
+        }
         let name = &hooks().names.connection_lost;
         let nothing: Ref = py.None().into_bound(py).into();
         let error = match error {
@@ -209,7 +217,8 @@ impl Tls<'_> {
 
     pub(super) fn py_is_closing(py: Python<'_>, this: Tls<'_>) -> PyResult<bool> {
         let lower = this.lower(py);
-        let ending = lower.as_ref().and_then(Transport::of).is_some_and(|lower| lower.is_ending());
+        let below = lower.as_ref().and_then(Carrier::of);
+        let ending = below.is_some_and(|lower| lower.is_ending(py));
         Ok(this.tail.closing.get() || ending)
     }
 

@@ -4,11 +4,12 @@ use std::cell::Cell;
 use std::io;
 
 use oxloop_engine::{FlowChange, Pump, TlsSession, TlsStep};
-use pyo3::exceptions::{PyConnectionResetError, PyRuntimeError};
+use pyo3::exceptions::{PyConnectionResetError, PyMemoryError, PyRuntimeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::Tls;
+use super::below::{Below, Carrier};
 use super::buffer::Buffer;
 use super::close::END_FAILED;
 use crate::errors::os_error;
@@ -18,15 +19,22 @@ use crate::host::PyHost;
 use crate::native::NativeProtocol;
 use crate::raw::{Lookup, Ref, View};
 use crate::streams;
-use crate::transport::Transport;
 use crate::transport::read::call_method;
+use crate::transport::types::Kind;
 
 const FATAL: &str = "Fatal error on SSL protocol";
 /// asyncio's SSLProtocol is called by the transport below when it reads.
 const IN_READING: &str = "Fatal error: protocol.buffer_updated() call failed.";
 
 /// Somebody drives the pump, until this is dropped; also if that panics.
-struct Driving<'a>(&'a Cell<bool>);
+pub(super) struct Driving<'a>(&'a Cell<bool>);
+
+impl<'a> Driving<'a> {
+    /// `None` if somebody does already.
+    pub(super) fn begin(this: Tls<'a>) -> Option<Driving<'a>> {
+        (!this.tail.driving.replace(true)).then_some(Driving(&this.tail.driving))
+    }
+}
 
 impl Drop for Driving<'_> {
     fn drop(&mut self) {
@@ -37,27 +45,33 @@ impl Drop for Driving<'_> {
 impl Tls<'_> {
     /// Ciphertext is there. In the connection's context.
     pub(crate) fn lower_readable(self, py: Python<'_>) -> PyResult<()> {
-        let (Some(pump), Some((owner, stream))) = (self.pump(), self.below(py)) else {
-            return Ok(());
+        let (owner, stream) = match self.below(py) {
+            Some(Below::Stream(owner, stream)) => (owner, stream),
+            Some(Below::Tls(lower)) => {
+                return Tls::of(&lower).map_or(Ok(()), |lower| lower.lower_readable(py));
+            }
+            None => return Ok(()),
         };
         let Ok(mut buffer) = Buffer::take() else {
-            return self.lower_failed(py, &io::ErrorKind::OutOfMemory.into());
+            return self.lower_failed(py, PyMemoryError::new_err(()));
         };
         let received = owner.engine().receive_into(stream, &mut buffer);
         match received {
             Ok(0) => self.lower_ended(py),
-            Ok(count) => {
-                let fed = pump.feed(&buffer[..count]);
-                drop(buffer);
-                match fed {
-                    Ok(()) => self.go_on(py),
-                    Err(error) => self.fail(py, error, FATAL),
-                }
-            }
+            Ok(count) => self.take_in(py, &buffer[..count]),
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(()),
-                _ => self.lower_failed(py, &error),
+                _ => self.lower_failed(py, os_error(py, &error)),
             },
+        }
+    }
+
+    /// Ciphertext has come.
+    fn take_in(self, py: Python<'_>, ciphertext: &[u8]) -> PyResult<()> {
+        let Some(pump) = self.pump() else { return Ok(()) };
+        match pump.feed(ciphertext) {
+            Ok(()) => self.go_on(py),
+            Err(error) => self.fail(py, error, FATAL),
         }
     }
 
@@ -109,25 +123,22 @@ impl Tls<'_> {
         self.go_on(py)
     }
 
-    fn lower_failed(self, py: Python<'_>, error: &io::Error) -> PyResult<()> {
+    fn lower_failed(self, py: Python<'_>, error: PyErr) -> PyResult<()> {
         let Some(lower) = self.lower(py) else { return Ok(()) };
-        let error = os_error(py, error);
-        Transport::of(&lower)
-            .map_or(Ok(()), |lower| lower.fatal_error(py, error, lower.tail.kind.read_error()))
+        let error = error.into_value(py).into_bound(py).into_any().into();
+        Carrier::of(&lower)
+            .map_or(Ok(()), |lower| lower.fatal(py, error, Kind::Stream.read_error()))
     }
 
     /// Does everything that can be done now. If that is being done already, whoever does it will
     /// come to what has changed.
     pub(crate) fn go_on(self, py: Python<'_>) -> PyResult<()> {
-        if self.tail.driving.replace(true) {
-            return Ok(());
-        }
+        let Some(driving) = Driving::begin(self) else { return Ok(()) };
         let keep_alive = self.reference();
-        let driving = Driving(&self.tail.driving);
         let driven = match (self.pump(), Buffer::take()) {
             (Some(pump), Ok(mut buffer)) => self.drive(py, &pump, &mut buffer),
             (None, _) => Ok(()),
-            (_, Err(_)) => self.lower_failed(py, &io::ErrorKind::OutOfMemory.into()),
+            (_, Err(_)) => self.lower_failed(py, PyMemoryError::new_err(())),
         };
         drop(driving);
         if driven.is_err() {
@@ -140,10 +151,10 @@ impl Tls<'_> {
 
     /// The run ends here, and nothing else may ever call for what is still to be done.
     #[cold]
-    fn go_on_later(self, py: Python<'_>) -> PyResult<()> {
-        let (Some(owner), Some(lower)) = (self.owner(py), self.lower(py)) else { return Ok(()) };
-        let context = Transport::of(&lower).and_then(|lower| lower.context(py));
-        let Some(context) = context else { return Ok(()) };
+    pub(super) fn go_on_later(self, py: Python<'_>) -> PyResult<()> {
+        let (Some(owner), Some(context)) = (self.owner(py), self.context(py)) else {
+            return Ok(());
+        };
         let callback = self.bind(py).attribute("_go_on")?;
         owner.schedule(py, &owner.0, &callback, &[], &context)
     }
@@ -198,6 +209,10 @@ impl Tls<'_> {
         if NativeProtocol::is(py, protocol.bind(py)) {
             // SAFETY: just asked for.
             let told = unsafe { NativeProtocol::of(py, &protocol) }.receive(py, self.object, data);
+            return self.guard(py, told, FATAL);
+        }
+        if self.tail.protected.get() {
+            let told = Tls::of(&protocol).map_or(Ok(()), |upper| upper.take_in(py, data));
             return self.guard(py, told, FATAL);
         }
         // SAFETY: copies the bytes; a null pointer is the exception.
@@ -278,6 +293,10 @@ impl Tls<'_> {
     fn ended(self, py: Python<'_>) -> PyResult<()> {
         let told = self.tell_end(py);
         self.guard(py, told, END_FAILED)?;
+        if self.tail.protected.get() {
+            // Who is above still has something to say, and closes this one then.
+            return Ok(());
+        }
         self.close(py)
     }
 
@@ -286,6 +305,9 @@ impl Tls<'_> {
             return Ok(());
         }
         let Some(protocol) = self.tail.protocol.get(py) else { return Ok(()) };
+        if let Some(upper) = Tls::of(&protocol) {
+            return upper.lower_ended(py);
+        }
         let keep = call_method(py, &protocol, &hooks().names.eof_received, None)?;
         if keep.bind(py).is_truthy()? {
             hooks().get(py, "warn_tls_keep_open")?.call0()?;
@@ -311,30 +333,31 @@ impl Tls<'_> {
         if !self.tail.connected.get() {
             return Ok(false);
         }
-        let Some((owner, stream)) = self.below(py) else { return Ok(false) };
-        let below = owner.engine().buffered(stream);
-        match pump.flow_change(below) {
+        let Some(below) = self.below(py) else { return Ok(false) };
+        match pump.flow_change(below.buffered(py)) {
             None => {
-                // Its last piece may leave too little behind for the stream to call itself full.
-                if pump.is_write_paused()
-                    && pump.queued() == 0
-                    && owner.engine().pause_writer(stream)
-                {
-                    pump.set_blocked(true);
-                }
+                self.await_room(py, pump);
                 Ok(false)
             }
-            Some(FlowChange::Pause) => {
-                self.call_flow(py, &hooks().names.pause_writing, "pause_writing").map(|()| true)
-            }
-            Some(FlowChange::Resume) => {
-                self.call_flow(py, &hooks().names.resume_writing, "resume_writing").map(|()| true)
-            }
+            Some(change) => self.call_flow(py, change).map(|()| true),
         }
     }
 
-    pub(super) fn call_flow(self, py: Python<'_>, name: &Ref, what: &str) -> PyResult<()> {
+    pub(super) fn call_flow(self, py: Python<'_>, change: FlowChange) -> PyResult<()> {
         let Some(protocol) = self.tail.protocol.get(py) else { return Ok(()) };
+        if let Some(upper) = Tls::of(&protocol) {
+            return match change {
+                FlowChange::Pause => {
+                    upper.lower_full();
+                    Ok(())
+                }
+                FlowChange::Resume => upper.lower_has_room(py),
+            };
+        }
+        let (name, what) = match change {
+            FlowChange::Pause => (&hooks().names.pause_writing, "pause_writing"),
+            FlowChange::Resume => (&hooks().names.resume_writing, "resume_writing"),
+        };
         match call_method(py, &protocol, name, None) {
             Ok(_) => Ok(()),
             Err(error) if is_exit(py, &error) => Err(error),
@@ -351,18 +374,17 @@ impl Tls<'_> {
         if !full && !pump.is_reading_paused() {
             return Ok(());
         }
-        let Some((owner, stream)) = self.below(py) else { return Ok(()) };
         let (low, high) = self.tail.read_marks.get();
         let unread = pump.session().unread();
-        let changed = if full && (unread <= low || !pump.is_open()) {
-            self.tail.full.set(false);
-            owner.engine().start_reading(stream)
+        let reading = if full && (unread <= low || !pump.is_open()) {
+            true
         } else if !full && pump.is_open() && unread >= high {
-            self.tail.full.set(true);
-            owner.engine().stop_reading(stream)
+            false
         } else {
-            Ok(())
+            return Ok(());
         };
-        changed.or_else(|error| self.lower_failed(py, &error))
+        self.tail.full.set(!reading);
+        let Some(below) = self.below(py) else { return Ok(()) };
+        below.set_reading(py, reading).or_else(|error| self.lower_failed(py, error))
     }
 }

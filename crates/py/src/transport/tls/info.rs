@@ -11,7 +11,6 @@ use super::types::loop_slot;
 use crate::hooks::hooks;
 use crate::native::NativeProtocol;
 use crate::raw::{Arguments, Lookup, Ref, slot};
-use crate::transport::Transport;
 
 impl Tls<'_> {
     /// `get_extra_info(name, default=None)`: of this connection, then of the transport below.
@@ -103,9 +102,9 @@ impl Tls<'_> {
         if this.tail.resuming.replace(true) {
             return Ok(());
         }
-        let (Some(owner), Some(lower)) = (this.owner(py), this.lower(py)) else { return Ok(()) };
-        let context = Transport::of(&lower).and_then(|lower| lower.context(py));
-        let Some(context) = context else { return Ok(()) };
+        let (Some(owner), Some(context)) = (this.owner(py), this.context(py)) else {
+            return Ok(());
+        };
         let callback = this.bind(py).attribute("_resume")?;
         owner.schedule(py, &owner.0, &callback, &[], &context)
     }

@@ -1,5 +1,5 @@
 //! `SSLTransport`: a protected connection, as a protocol sees it; over a [`StreamTransport`] of ours
-//! that carries the ciphertext.
+//! that carries the ciphertext, or over another `SSLTransport` ([`below`]).
 //!
 //! The transport below has this one in the place of its protocol and calls it natively. What is to
 //! be done in which order is the pump's ([`oxloop_engine::Pump`]); here its steps become calls of
@@ -12,6 +12,7 @@
 //!
 //! [`StreamTransport`]: super::Transport
 
+mod below;
 mod buffer;
 mod close;
 mod direct;
@@ -27,7 +28,7 @@ mod write;
 
 use std::rc::Rc;
 
-use oxloop_engine::{Key, Pump};
+use oxloop_engine::Pump;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -40,6 +41,7 @@ pub(crate) use open::{TlsOpening, make_tls_transport, start_tls};
 pub(crate) use session::Session;
 pub(crate) use types::{init, type_object};
 
+use below::Below;
 use tail::Tail;
 use types::class;
 
@@ -92,10 +94,13 @@ impl<'a> Tls<'a> {
         self.tail.lower.get(py)
     }
 
-    /// The loop and the stream below, while there is one.
-    fn below(self, py: Python<'_>) -> Option<(Owner<'_>, Key)> {
+    /// What carries the ciphertext, while there is a connection.
+    #[inline]
+    fn below(self, py: Python<'_>) -> Option<Below<'_>> {
         let lower = self.lower(py)?;
-        let stream = Transport::of(&lower)?.stream()?;
-        Some((self.owner(py)?, stream))
+        match Transport::of(&lower) {
+            Some(transport) => Some(Below::Stream(self.owner(py)?, transport.stream()?)),
+            None => self.tail.owner.is_some().then_some(Below::Tls(lower)),
+        }
     }
 }

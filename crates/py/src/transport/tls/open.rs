@@ -7,10 +7,10 @@ use pyo3::exceptions::PyConnectionResetError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use super::below::Carrier;
 use super::tail::Tail;
 use super::types::{class, loop_slot};
 use super::{Session, Tls};
-use crate::errors::os_error;
 use crate::event_loop::Loop;
 use crate::handle::is_exit;
 use crate::hooks::hooks;
@@ -57,8 +57,8 @@ pub(crate) fn make_tls_transport<'py>(
     Ok(object)
 }
 
-/// Protects a transport of ours from here on, whatever it has carried; the handshake begins in the
-/// next turn.
+/// Protects a stream or TLS transport of ours from here on, whatever it has carried; the handshake
+/// begins in the next turn.
 pub(crate) fn start_tls<'py>(
     slf: &Bound<'py, Loop>,
     lower: &Ref,
@@ -66,23 +66,26 @@ pub(crate) fn start_tls<'py>(
     received: &[u8],
 ) -> PyResult<Ref> {
     let py = slf.py();
-    let Some(transport) = Transport::of(lower) else {
-        return Err(pyo3::exceptions::PyTypeError::new_err("not a stream transport"));
+    let Some(carrier) = Carrier::of(lower) else {
+        return Err(pyo3::exceptions::PyTypeError::new_err("not a stream or TLS transport"));
     };
     // The arguments first, as asyncio does.
     let object = Tls::open(slf, opening)?;
     slf.get().check_closed()?;
-    let (Some(stream), false) = (transport.stream(), transport.is_ending()) else {
-        return Err(PyConnectionResetError::new_err("Connection lost"));
-    };
     let Some(this) = Tls::of(&object) else { unreachable!("it was just made") };
     this.tail.lower.set(Some(lower.clone_ref(py)));
-    let stopped = slf.get().engine().stop_reading(stream);
-    stopped.map_err(|error| os_error(py, &error))?;
-    let paused = slf.get().engine().is_write_paused(stream);
+    let (Some(below), false) = (this.below(py), carrier.is_ending(py)) else {
+        return Err(PyConnectionResetError::new_err("Connection lost"));
+    };
+    below.set_reading(py, false)?;
+    let paused = below.is_write_paused();
+    let full = below.limit(py, below.limits())?;
     if let Some(pump) = this.pump() {
         if paused {
             pump.begin_paused();
+        }
+        if full {
+            pump.set_blocked(true);
         }
         if !received.is_empty()
             && let Err(error) = pump.feed(received)
@@ -91,7 +94,7 @@ pub(crate) fn start_tls<'py>(
         }
     }
     // From here on, what comes is ciphertext.
-    transport.use_protocol(py, &this.bind(py))?;
+    carrier.carry(py, &this.bind(py))?;
     this.start_later(py)?;
     Ok(object)
 }
@@ -136,9 +139,9 @@ impl Tls<'_> {
     }
 
     fn start_later(self, py: Python<'_>) -> PyResult<()> {
-        let (Some(owner), Some(lower)) = (self.owner(py), self.lower(py)) else { return Ok(()) };
-        let context = Transport::of(&lower).and_then(|lower| lower.context(py));
-        let Some(context) = context else { return Ok(()) };
+        let (Some(owner), Some(context)) = (self.owner(py), self.context(py)) else {
+            return Ok(());
+        };
         let start = self.bind(py).attribute("_start_handshake")?;
         owner.schedule(py, &owner.0, &start, &[], &context)
     }
@@ -157,8 +160,8 @@ impl Tls<'_> {
     /// The handshake begins: as `SSLProtocol.connection_made`.
     fn start(self, py: Python<'_>) -> PyResult<()> {
         let (Some(owner), Some(lower)) = (self.owner(py), self.lower(py)) else { return Ok(()) };
-        let Some(transport) = Transport::of(&lower) else { return Ok(()) };
-        if transport.is_ending() {
+        let Some(carrier) = Carrier::of(&lower) else { return Ok(()) };
+        if carrier.is_ending(py) {
             return Ok(());
         }
         if owner.is_debug() {
@@ -167,7 +170,7 @@ impl Tls<'_> {
         }
         let timeout = self.tail.handshake_timeout.get(py);
         self.set_timer(py, timeout, "_check_handshake_timeout")?;
-        transport.read_again(py)?;
+        carrier.read_again(py)?;
         self.go_on(py)
     }
 
@@ -177,6 +180,7 @@ impl Tls<'_> {
         let streaming = protocol.is_instance(hooks().stream_reader_protocol.bind(py))?;
         self.tail.buffered.set(buffered);
         self.tail.streaming.set(streaming);
+        self.tail.protected.set(Tls::of(&Ref::from(protocol)).is_some());
         self.tail.inflow.set(streams::adopt(py, protocol));
         self.tail.protocol.set(Some(protocol.into()));
         Ok(())

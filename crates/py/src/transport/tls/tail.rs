@@ -60,6 +60,8 @@ pub(super) struct Tail {
     pub(super) resuming: Cell<bool>,
     /// Somebody is driving the pump.
     pub(super) driving: Cell<bool>,
+    /// The protocol is a TLS transport over this one.
+    pub(super) protected: Cell<bool>,
     /// The transport below was told not to read.
     pub(super) full: Cell<bool>,
     /// In debug mode: when the handshake began, by the loop's clock.
@@ -97,6 +99,7 @@ impl Tail {
             streaming: Cell::new(false),
             resuming: Cell::new(false),
             driving: Cell::new(false),
+            protected: Cell::new(false),
             full: Cell::new(false),
             began: Cell::new(f64::NAN),
         }

@@ -7,17 +7,16 @@ use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
 
 use super::Tls;
+use super::below::Carrier;
 use crate::errors::os_error;
 use crate::hooks::hooks;
 use crate::host::{HeldBytes, PyHost};
 use crate::raw::{Arguments, View};
-use crate::transport::Transport;
+use crate::transport::types::Kind;
 use crate::transport::write::QUIET_LOST_WRITES;
 
 /// What waits for encryption does not wait for others to join it from this size on (bytes).
 const AT_ONCE: usize = 64 * 1024;
-/// The marks of a stream, which a TLS transport does not exceed below.
-const BELOW: Limits = Limits { low: 16 * 1024, high: 64 * 1024 };
 
 impl Tls<'_> {
     #[inline]
@@ -80,21 +79,21 @@ impl Tls<'_> {
 
     /// Something was queued: it leaves with the next flush, or now if it is much. What is above the
     /// high mark is sent before the writer is told to pause.
-    fn written(self, py: Python<'_>) -> PyResult<()> {
+    pub(super) fn written(self, py: Python<'_>) -> PyResult<()> {
         let Some(pump) = self.pump().filter(|pump| pump.is_open()) else { return Ok(()) };
         let queued = pump.queued();
         if queued == 0 {
             return Ok(());
         }
-        let Some((owner, stream)) = self.below(py) else { return Ok(()) };
-        let below = owner.engine().buffered(stream);
-        let much = queued >= AT_ONCE || queued + below >= self.tail.write_marks.get().1;
-        if !much && !owner.is_running() {
+        let Some(below) = self.below(py) else { return Ok(()) };
+        let waiting = queued + below.buffered(py);
+        let much = queued >= AT_ONCE || waiting >= self.tail.write_marks.get().1;
+        if !much && !self.owner(py).is_some_and(|owner| owner.is_running()) {
             return self.send_written(py);
         }
         if !much {
             if !self.tail.driving.get() && !pump.is_handshaking() {
-                owner.engine().fill_later(stream);
+                below.fill_later(py);
             }
             return Ok(());
         }
@@ -105,13 +104,10 @@ impl Tls<'_> {
     }
 
     /// What was written leaves, as far as the kernel takes it; nothing is delivered meanwhile.
-    pub(crate) fn send_written(self, py: Python<'_>) -> PyResult<()> {
+    pub(super) fn send_written(self, py: Python<'_>) -> PyResult<()> {
         let Some(pump) = self.pump().filter(|pump| !pump.is_busy()) else { return Ok(()) };
         self.encrypt_now(py, &pump)?;
-        let Some((owner, stream)) = self.below(py) else { return Ok(()) };
-        // An error is met again by whoever reads or writes next.
-        let _ = owner.engine().flush_now(stream);
-        Ok(())
+        self.below(py).map_or(Ok(()), |below| below.flush(py))
     }
 
     fn encrypt_now(self, py: Python<'_>, pump: &Pump<PyHost>) -> PyResult<()> {
@@ -127,13 +123,13 @@ impl Tls<'_> {
     }
 
     fn pause_if_full(self, py: Python<'_>, pump: &Pump<PyHost>) -> PyResult<()> {
-        let Some((owner, stream)) = self.below(py) else { return Ok(()) };
-        let below = owner.engine().buffered(stream);
+        let Some(below) = self.below(py) else { return Ok(()) };
+        let below = below.buffered(py);
         // Going on again is for the driver to say, not from within a write.
         if pump.is_write_paused() || pump.flow_change(below) != Some(FlowChange::Pause) {
             return Ok(());
         }
-        self.call_flow(py, &hooks().names.pause_writing, "pause_writing")
+        self.call_flow(py, FlowChange::Pause)
     }
 
     /// Gives what is encrypted to the transport below.
@@ -141,15 +137,15 @@ impl Tls<'_> {
         let below = self.below(py);
         let mut wrote = Wrote::Closed;
         let taken = pump.take_output(|bytes| {
-            if let Some((owner, stream)) = &below {
-                wrote = owner.engine().write(*stream, bytes, || None);
+            if let Some(below) = &below {
+                wrote = below.write(bytes);
             }
         });
         if let Err(error) = taken {
             return self.fail(py, error, "Fatal error on SSL protocol");
         }
         match wrote {
-            Wrote::Fine | Wrote::Closed => Ok(()),
+            Wrote::Fine | Wrote::Closed => below.map_or(Ok(()), |below| below.written(py)),
             Wrote::Pause => {
                 pump.set_blocked(true);
                 Ok(())
@@ -157,11 +153,9 @@ impl Tls<'_> {
             Wrote::Failed(error) => {
                 pump.abort();
                 let Some(lower) = self.lower(py) else { return Ok(()) };
-                let error = os_error(py, &error);
-                let lower = Transport::of(&lower);
-                lower.map_or(Ok(()), |lower| {
-                    lower.fatal_error(py, error, lower.tail.kind.write_error())
-                })
+                let error = os_error(py, &error).into_value(py).into_bound(py).into_any().into();
+                let text = Kind::Stream.write_error();
+                Carrier::of(&lower).map_or(Ok(()), |lower| lower.fatal(py, error, text))
             }
         }
     }
@@ -188,9 +182,7 @@ impl Tls<'_> {
         py: Python<'py>,
         this: Tls<'_>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let queued = this.pump().map_or(0, |pump| pump.queued());
-        let below = this.below(py).map_or(0, |(owner, stream)| owner.engine().buffered(stream));
-        Ok((queued + below).into_pyobject(py)?.into_any())
+        Ok(this.buffered(py).into_pyobject(py)?.into_any())
     }
 
     pub(super) fn py_limits<'py>(py: Python<'py>, this: Tls<'_>) -> PyResult<Bound<'py, PyAny>> {
@@ -204,18 +196,21 @@ impl Tls<'_> {
         arguments: Arguments<'_>,
     ) -> PyResult<()> {
         let (low, high) = marks(py, arguments, "tls_write_limits")?;
-        this.tail.write_marks.set((low, high));
-        let Some(pump) = this.pump() else { return Ok(()) };
-        let limits = Limits { low, high: high.saturating_sub(1) };
+        this.set_limits(py, Limits { low, high })
+    }
+
+    pub(super) fn set_limits(self, py: Python<'_>, marks: Limits) -> PyResult<()> {
+        self.tail.write_marks.set((marks.low, marks.high));
+        let Some(pump) = self.pump() else { return Ok(()) };
+        let limits = Limits { high: marks.high.saturating_sub(1), ..marks };
         pump.set_limits(limits);
-        let Some((owner, stream)) = this.below(py) else { return Ok(()) };
-        // So that a writer that pauses here is heard of when the stream below has room.
-        let below = Limits { low: low.min(BELOW.low), high: limits.high.min(BELOW.high) };
-        let wrote = owner.engine().set_limits(stream, below);
-        if matches!(wrote, Wrote::Pause) {
+        // So that a writer that pauses here is heard of when the transport below has room.
+        if let Some(below) = self.below(py)
+            && below.limit(py, limits)?
+        {
             pump.set_blocked(true);
         }
-        this.pause_if_full(py, &pump)
+        self.pause_if_full(py, &pump)
     }
 
     pub(super) fn py_read_size<'py>(py: Python<'py>, this: Tls<'_>) -> PyResult<Bound<'py, PyAny>> {
