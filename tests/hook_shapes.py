@@ -19,6 +19,7 @@ from asyncio import (
     futures,
     selector_events,
     sslproto,
+    subprocess,
     transports,
     trsock,
     unix_events,
@@ -41,6 +42,7 @@ SOCK = "python/oxloop/_sock.py"
 RESOLVER = "python/oxloop/_resolver.py"
 SENDFILE = "python/oxloop/_sendfile.py"
 SUBPROCESS = "python/oxloop/_subprocess.py"
+CHILD = "crates/py/src/transport/child.rs"
 LAYOUT = "crates/py/src/handle/layout.rs"
 SESSION = "crates/py/src/transport/tls/object.rs"
 TRANSPORT = "crates/py/src/transport/types.rs"
@@ -135,6 +137,13 @@ SIGNATURES = {
         SUBPROCESS,
         _always("self args shell stdin stdout stderr bufsize kwargs**"),
     ),
+    "base_subprocess.BaseSubprocessTransport._pipe_data_received": (
+        CHILD,
+        _always("self fd data"),
+    ),
+    "base_subprocess.BaseSubprocessTransport._call": (CHILD, _always("self cb data*")),
+    "base_subprocess.ReadSubprocessPipeProto.data_received": (CHILD, _always("self data")),
+    "subprocess.SubprocessStreamProtocol.pipe_data_received": (CHILD, _always("self fd data")),
     "base_subprocess.BaseSubprocessTransport._process_exited": (
         SUBPROCESS,
         _always("self returncode"),
@@ -238,6 +247,7 @@ ROOTS = {
     "selector_events": selector_events,
     "selectors": selectors,
     "sslproto": sslproto,
+    "subprocess": subprocess,
     "transports": transports,
     "trsock": trsock,
     "unix_events": unix_events,

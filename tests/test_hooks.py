@@ -305,6 +305,28 @@ def test_streams():
         expect(method.__qualname__, STREAMS, set(), missing)
 
 
+def test_output_of_children():
+    """What crates/py/src/transport/child.rs takes for granted of asyncio's way."""
+    assert _hooks.CHILD_OUTPUT is not None
+    pipe_protocol, data_received, pipe_data_received, call, stream_protocol, feed = (
+        _hooks.CHILD_OUTPUT
+    )
+    expect(
+        "ReadSubprocessPipeProto", shapes.CHILD, {"proc": 1, "fd": 2}.items(),
+        vars(pipe_protocol(1, 2)).items() & {"proc": 1, "fd": 2}.items(),
+    )
+    for method, names in (
+        (data_received, ("proc", "_pipe_data_received", "fd")),
+        (pipe_data_received, ("_call", "_protocol", "pipe_data_received")),
+        (call, ("_pending_calls", "append", "_loop", "call_soon")),
+        (feed, ("stdout", "stderr", "feed_data")),
+    ):
+        expect(method.__qualname__, shapes.CHILD, names, method.__code__.co_names)
+    with closing(BASE()) as loop:
+        attributes = vars(stream_protocol(limit=1, loop=loop)).keys() & {"stdout", "stderr"}
+    expect("SubprocessStreamProtocol", shapes.CHILD, {"stdout", "stderr"}, attributes)
+
+
 def test_small_functions():
     with closing(BASE()) as loop, socket.socket() as sock:
         future = loop.create_future()

@@ -35,6 +35,7 @@ names! {
     _buffer, _eof, _waiter, _exception, _transport, _paused, _limit, _loop,
     _reader, _protocol, _stream_reader, _connection_lost, _client_connected_cb, _drain_waiters,
     peername, _begin, _call_connection_lost,
+    proc, fd, stdout, stderr, feed_data, pipe_data_received, _pipe_data_received, _call, _pending_calls,
 }
 
 /// The members that an address of the commonest kinds is described with.

@@ -10,6 +10,7 @@ filled, in ``handle/layout.rs`` and ``transport/types.rs``.)
 from asyncio import Future, Handle, Task, base_events, constants
 
 from .children import (
+    CHILD_OUTPUT,
     has_own_child_watcher,
     report_child_error,
     warn_closed_loop,

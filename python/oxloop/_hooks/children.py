@@ -1,8 +1,29 @@
-"""Child processes: watchers that a program may have chosen, and what is said of their ends."""
+"""Child processes: what their output passes, watchers that a program may have chosen, their ends."""
 
-from asyncio import events, format_helpers, unix_events
+import inspect
+from asyncio import base_subprocess, events, format_helpers, subprocess, unix_events
 
+from .classes import BaseSubprocessTransport
 from .versions import PYTHON
+
+
+def _output_stages():
+    """The classes and methods that what a child writes passes, if they are CPython's own."""
+    pipe_protocol = base_subprocess.ReadSubprocessPipeProto
+    stream_protocol = subprocess.SubprocessStreamProtocol
+    methods = (
+        pipe_protocol.data_received,
+        BaseSubprocessTransport._pipe_data_received,
+        BaseSubprocessTransport._call,
+        stream_protocol.pipe_data_received,
+    )
+    modules = ("asyncio.base_subprocess", "asyncio.subprocess")
+    if any(not inspect.isfunction(one) or one.__module__ not in modules for one in methods):
+        return None
+    return pipe_protocol, *methods[:3], stream_protocol, methods[3]
+
+
+CHILD_OUTPUT = _output_stages()
 
 if PYTHON < (3, 14):
     # Watchers that only wait for the children they are told of: what the loop does as well.

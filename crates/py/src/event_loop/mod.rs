@@ -108,6 +108,11 @@ impl Loop {
         }
     }
 
+    /// Whether nobody sees what is scheduled: not in debug mode, and `call_soon` is ours.
+    pub(crate) fn has_plain_call_soon(&self) -> bool {
+        self.own_call_soon.get() && !self.debug.get()
+    }
+
     pub(crate) fn is_debug(&self) -> bool {
         self.debug.get()
     }

@@ -80,6 +80,21 @@ fn try_adopt(
     Ok(Some(inflow.into_any().into()))
 }
 
+/// Makes a reader native that has no protocol of asyncio's streams. False if it is not asyncio's own,
+/// or cannot be fed natively now.
+pub(crate) fn adopt_reader(py: Python<'_>, reader: &Ref) -> bool {
+    let stock = &classes().reader;
+    if !classes().known || !stock.is_intact(py) {
+        return false;
+    }
+    if stock.is_native(reader.as_ptr()) {
+        return true;
+    }
+    let reader = reader.bind(py);
+    // Not recognising it is never wrong.
+    stock.accepts(py, reader) && Inflow::adopt(py, reader).is_ok_and(|inflow| inflow.is_some())
+}
+
 /// Where data for `protocol` goes, if that is still `inflow`; `None`: to `data_received`.
 #[inline]
 pub(crate) fn fed<'py>(

@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::types::{Kind, base_slots};
-use super::{Tls, Transport, address};
+use super::{Tls, Transport, address, child};
 use crate::hooks::hooks;
 use crate::native::NativeProtocol;
 use crate::raw::{Arguments, Lookup, Ref, call_forwarding, slot};
@@ -163,6 +163,8 @@ impl Transport<'_> {
                 && protocol.is_instance(hooks().buffered_protocol.bind(py))?;
         self.tail.protected.set(protected);
         self.tail.native.set(NativeProtocol::is(py, protocol));
+        let of_child = self.tail.kind == Kind::ReadPipe && child::is_pipe_protocol(protocol);
+        self.tail.of_child.set(of_child);
         self.tail.buffered.set(buffered);
         self.tail.connected.set(true);
         let inflow = streams::adopt(py, protocol);

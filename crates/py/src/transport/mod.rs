@@ -11,6 +11,7 @@
 //! the stream and closes the socket. The engine holds the transport from `open` to release.
 
 mod address;
+mod child;
 mod close;
 mod datagram;
 mod file;
@@ -50,6 +51,7 @@ use types::{is_transport, tail_of};
 /// Makes the types.
 pub(crate) fn init(py: Python<'_>, hooks: &Hooks) -> PyResult<()> {
     types::init(py, hooks)?;
+    child::init(py, hooks)?;
     tls::init(py, hooks)
 }
 

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use super::types::Kind;
-use super::{Tail, Transport};
+use super::{Tail, Transport, child};
 use crate::errors::os_error;
 use crate::event_loop::Loop;
 use crate::handle::is_exit;
@@ -108,6 +108,9 @@ impl Transport<'_> {
         let result = match streams::fed(py, protocol, inflow) {
             Some(inflow) => inflow.get().feed(py, data).map(Some),
             None => self.call_protocol(py, |protocol| {
+                if self.tail.of_child.get() && child::deliver(py, protocol, &data)? {
+                    return Ok(());
+                }
                 call_method(py, protocol, &hooks().names.data_received, Some(&data)).map(drop)
             }),
         };

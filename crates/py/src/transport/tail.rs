@@ -49,6 +49,8 @@ pub(super) struct Tail {
     pub(super) protected: Cell<bool>,
     /// The protocol is another native module's.
     pub(super) native: Cell<bool>,
+    /// The protocol is asyncio's for what a child writes.
+    pub(super) of_child: Cell<bool>,
 }
 
 impl Tail {
@@ -78,6 +80,7 @@ impl Tail {
             buffered: Cell::new(false),
             protected: Cell::new(false),
             native: Cell::new(false),
+            of_child: Cell::new(false),
         }
     }
 
