@@ -3,12 +3,15 @@
 import asyncio
 import concurrent.futures
 import contextvars
+import os
+import shutil
 import socket
+import subprocess
 import threading
 import time
 
 import pytest
-from support import Boom, raising, run_child, since, spin
+from support import Boom, child_command, interrupt_child, raising, run_child, since, spin
 
 
 @pytest.fixture(autouse=True)
@@ -387,3 +390,81 @@ def test_a_forked_child_looks_names_up_on_its_own(loop_kind):
         """,
     )
     assert child.returncode == 0, child.stderr
+
+
+#: What a program may do with lookups on their way, and the status and the word it leaves.
+EXITS = {
+    "the end of the program": ("", 0),
+    "a closed loop": ("loop.close()", 0),
+    "sys.exit": ("sys.exit(3)", 3),
+    "an exception": ("raise RuntimeError", 1),
+    "a signal": ("os.kill(os.getpid(), signal.SIGTERM)", -15),
+}
+
+#: Lookups begin, and the process is about to end.
+LEAVING = """
+import os, signal, sys
+
+async def main():
+    loop = asyncio.get_running_loop()
+    for number in range(64):
+        lookups.append(loop.create_task(loop.getaddrinfo(f"host{number}.invalid", 80)))
+    await asyncio.sleep(0.05)
+
+lookups = []
+loop = new_event_loop()
+loop.set_exception_handler(lambda loop, context: None)
+loop.run_until_complete(main())
+print(sum(lookup.done() for lookup in lookups), flush=True)
+"""
+
+
+@pytest.mark.oxloop_only
+@pytest.mark.parametrize("exit", EXITS)
+def test_a_process_ends_with_lookups_on_their_way(loop_kind, exit):
+    """Its threads may still be looking: nobody waits for them, and nothing crashes."""
+    source, status = EXITS[exit]
+    child = run_child(loop_kind, LEAVING + source)
+    assert child.returncode == status, child.stderr
+    assert "panicked" not in child.stderr
+
+
+@pytest.fixture(scope="session")
+def silent_resolver(tmp_path_factory):
+    """A library that makes every lookup of a process one without an end."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("needs a C compiler")
+    folder = tmp_path_factory.mktemp("resolver")
+    (folder / "silent.c").write_text(
+        "#include <unistd.h>\n"
+        "int getaddrinfo(const char *a, const char *b, const void *c, void **d)"
+        " { for (;;) pause(); }\n"
+    )
+    library = folder / "silent.so"
+    command = [compiler, "-shared", "-fPIC", "-o", str(library), str(folder / "silent.c")]
+    subprocess.run(command, check=True, timeout=60)
+    return str(library)
+
+
+@pytest.mark.oxloop_only
+@pytest.mark.parametrize("exit", EXITS)
+def test_a_process_ends_in_the_middle_of_lookups_that_never_end(loop_kind, silent_resolver, exit):
+    """asyncio waits for them, as for everything in its executor."""
+    source, status = EXITS[exit]
+    env = dict(os.environ, LD_PRELOAD=silent_resolver)
+    child = run_child(loop_kind, LEAVING + source, env=env)
+    assert child.returncode == status, child.stderr
+    assert child.stdout == "0\n"
+    assert "panicked" not in child.stderr
+
+
+@pytest.mark.oxloop_only
+def test_a_process_is_interrupted_in_the_middle_of_lookups_that_never_end(
+    loop_kind, silent_resolver
+):
+    command = child_command(loop_kind, LEAVING + "loop.run_forever()")
+    env = dict(os.environ, LD_PRELOAD=silent_resolver)
+    status, stderr = interrupt_child(command, env=env)
+    assert status == -2, stderr
+    assert "KeyboardInterrupt" in stderr and "panicked" not in stderr

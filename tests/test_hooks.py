@@ -312,7 +312,9 @@ def test_output_of_children():
         _hooks.CHILD_OUTPUT
     )
     expect(
-        "ReadSubprocessPipeProto", shapes.CHILD, {"proc": 1, "fd": 2}.items(),
+        "ReadSubprocessPipeProto",
+        shapes.CHILD,
+        {"proc": 1, "fd": 2}.items(),
         vars(pipe_protocol(1, 2)).items() & {"proc": 1, "fd": 2}.items(),
     )
     for method, names in (

@@ -6,6 +6,7 @@ import contextvars
 import errno
 import gc
 import socket
+import ssl
 import sys
 import weakref
 
@@ -509,3 +510,16 @@ def test_a_closed_loop_makes_no_transport(loop_factory, no_leaked_fds):
         if type(loop).__module__.startswith("oxloop"):
             # asyncio's half-made transport has closed it.
             ours.send(b"still open")
+
+
+def test_private_names_others_read(loop, serve, run):
+    server = serve(start_serving=False, ssl=server_context())
+    assert server._sockets and server._loop is loop
+    assert isinstance(server._ssl_context, ssl.SSLContext)
+    run(server.start_serving())
+    assert server._serving
+    assert server._waiters == []
+    server.close()
+    assert server._sockets is None
+    run(server.wait_closed())
+    assert server._waiters is None

@@ -5,7 +5,7 @@ import threading
 import time
 
 import pytest
-from support import FULL, spin
+from support import FULL, since, spin
 
 COUNT = 1_000_000 if FULL else 100_000
 THREADS = 8
@@ -218,3 +218,25 @@ def test_a_loop_made_in_one_thread_runs_in_another(loop_factory, start):
 
     start(work).join()
     assert result == ["done"]
+
+
+@since(3, 14)
+def test_cancelling_waits_for_a_callback_that_is_running(loop, start):
+    """Once `cancel()` has returned in its thread, the callback runs no more."""
+    order, running = [], threading.Event()
+
+    def callback():
+        running.set()
+        time.sleep(0.02)
+        order.append("ran")
+
+    def cancel():
+        running.wait()
+        handle.cancel()
+        order.append("cancelled")
+        loop.call_soon_threadsafe(loop.stop)
+
+    handle = loop.call_soon_threadsafe(callback)
+    start(cancel)
+    loop.run_forever()
+    assert order == ["ran", "cancelled"]

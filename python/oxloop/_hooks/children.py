@@ -1,4 +1,4 @@
-"""Child processes: what their output passes, watchers that a program may have chosen, their ends."""
+"""Child processes: what their output passes, watchers a program may have chosen, their ends."""
 
 import inspect
 from asyncio import base_subprocess, events, format_helpers, subprocess, unix_events
