@@ -2,8 +2,8 @@
 
 integration.toml names the parts. Each has a file `check_<part>.py`, whose functions `check_*` are
 run in an environment of its own (in target/integration) with what the part needs from PyPI and the
-oxloop of these sources. Servers are started on loopback and stopped again; PostgreSQL and Redis
-come from the system's packages. A part without them is MISSING, which fails the run.
+oxloop of these sources. Servers are started on loopback and stopped again; PostgreSQL, Redis, NATS
+and Chromium come from the system's packages. A check without them fails and says what to install.
 """
 
 import argparse
