@@ -13,6 +13,7 @@ import tempfile
 from tls_support import client_context, server_context
 
 KINDS = ("tcp", "unix", "tls")
+ALL_KINDS = (*KINDS, "pipe")
 
 
 class Echo(asyncio.Protocol):
@@ -48,6 +49,10 @@ async def echo_streams(reader, writer):
 async def serving(loop, kind, factory=Echo, streams=None):
     """A server; yields a coroutine function that connects to it: `connect(protocol_factory)` or,
     without one, `connect()` for a reader and a writer."""
+    if kind == "pipe":
+        yield Pipes(loop, factory, streams).connect
+        await settle()
+        return
     tls = {"ssl": server_context()} if kind == "tls" else {}
     with tempfile.TemporaryDirectory(prefix="oxloop-") as folder:
         path = os.path.join(folder, "socket")
@@ -78,6 +83,67 @@ async def serving(loop, kind, factory=Echo, streams=None):
         finally:
             server.close()
             await settle()
+
+
+class Pipes:
+    """Two pipes to something that serves, in place of a connection: one there, one back."""
+
+    def __init__(self, loop, factory, streams):
+        self.loop, self.factory, self.streams, self.serving = loop, factory, streams, set()
+
+    async def connect(self, factory=None):
+        if factory:
+            reading, writing = os.pipe()
+            await self.reading(reading, self.factory)
+            return await self.writing(writing, factory)
+        there, back = os.pipe(), os.pipe()
+        if self.streams:
+            opened = await self.streams_over(there[0], back[1])
+            server = asyncio.ensure_future(self.streams(*opened))
+            self.serving.add(server)
+            server.add_done_callback(self.serving.discard)
+        else:
+            transport, echo = await self.reading(there[0], PipeEcho)
+            echo.answers, _ = await self.writing(back[1], lambda: PipeAnswers(transport))
+        return await self.streams_over(back[0], there[1])
+
+    def reading(self, fd, factory):
+        return self.loop.connect_read_pipe(factory, open(fd, "rb", 0))
+
+    def writing(self, fd, factory):
+        return self.loop.connect_write_pipe(factory, open(fd, "wb", 0))
+
+    async def streams_over(self, reading, writing):
+        reader = asyncio.StreamReader()
+        await self.reading(reading, lambda: asyncio.StreamReaderProtocol(reader))
+        unused = asyncio.StreamReader()
+        transport, protocol = await self.writing(
+            writing, lambda: asyncio.StreamReaderProtocol(unused)
+        )
+        return reader, asyncio.StreamWriter(transport, protocol, reader, self.loop)
+
+
+class PipeEcho(asyncio.Protocol):
+    """Sends what it receives into another pipe."""
+
+    def data_received(self, data):
+        self.answers.write(data)
+
+    def connection_lost(self, exc):
+        self.answers.close()
+
+
+class PipeAnswers(asyncio.BaseProtocol):
+    """Keeps the other pipe from being read while this one is full."""
+
+    def __init__(self, reading):
+        self.reading = reading
+
+    def pause_writing(self):
+        self.reading.pause_reading()
+
+    def resume_writing(self):
+        self.reading.resume_reading()
 
 
 async def settle(turns=5):
