@@ -99,10 +99,11 @@ class Steps:
         peer.send(b"some data\n" * 10)
         return [
             lambda: self.run_a_turn(),
-            lambda: reader.read(5),
+            # Not one that is dropped: 3.12 and 3.13 crash when there is no memory for a warning.
+            lambda: reader.read(5).close(),
             lambda: reader._buffer,
             lambda: reader.feed_data(b"more"),
-            lambda: writer.drain(),
+            lambda: writer.drain().close(),
         ]
 
     def writes(self):
@@ -176,6 +177,19 @@ WAYS = [
 ]
 
 
+def is_lost(error):
+    """Python 3.11 may have no memory to make a KeyError, and then for what says so."""
+    text = "error return without exception set"
+    return sys.version_info < (3, 12) and isinstance(error, SystemError) and text in str(error)
+
+
+def check_nothing_is_set():
+    """What a run sets for its thread is taken back."""
+    assert asyncio._get_running_loop() is None
+    assert sys.get_asyncgen_hooks() == (None, None)
+    assert sys.get_coroutine_origin_tracking_depth() == 0
+
+
 def sweep_case(way):
     def without_memory(t):
         import _testcapi
@@ -186,7 +200,10 @@ def sweep_case(way):
             try:
                 call()
             except BaseException as exc:
-                error = exc
+                # Without the cycle through this frame: 3.11 has sixteen prepared MemoryErrors, and
+                # ends the process when it needs one more.
+                error = exc.with_traceback(None)
+                error.__context__ = None
             else:
                 error = None
             finally:
@@ -209,11 +226,15 @@ def sweep_case(way):
                             call()
                     error = fail(calls[at], first, count)
                     # Whatever came out: MemoryError, or one that stands for it.
-                    assert error is None or isinstance(error, (MemoryError, OSError)), repr(error)
+                    if is_lost(error):
+                        t.count("MemoryErrors that the interpreter lost")
+                    elif error is not None:
+                        assert isinstance(error, (MemoryError, OSError)), repr(error)
                     t.count("allocations failed", int(error is not None))
                     t.count("sweeps")
                     del calls
                     steps.close()
+                    check_nothing_is_set()
                     spin(loop)  # a `stop()` may be left
                     check_usable(loop)
                     loop.close()
@@ -226,5 +247,10 @@ def sweep_case(way):
     return without_memory
 
 
+#: What an interpreter does not survive itself, and asyncio's own loop no more than oxloop's.
+FATAL = {}
+if sys.version_info[:2] == (3, 13):
+    FATAL["tasks"] = "3.13's task steps corrupt a dict without memory; asyncio's loop crashes, too"
+
 for way in WAYS:
-    case(seconds=40, name=f"without_{way}")(sweep_case(way))
+    case(seconds=40, name=f"without_{way}", left_out=FATAL.get(way))(sweep_case(way))

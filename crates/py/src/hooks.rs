@@ -96,6 +96,8 @@ pub(crate) struct Hooks {
     pub(crate) eager_keywords: Ref,
     pub(crate) set_result_unless_cancelled: Ref,
     pub(crate) get_running_loop: Ref,
+    /// Before 3.12: the key of a thread's dict that has what notes its running loop.
+    pub(crate) running_loop_key: Option<Ref>,
     pub(crate) socket_enums: SocketEnums,
     socket: Ref,
     /// 3.13: `Server._attach` takes the transport.
@@ -144,6 +146,7 @@ impl Hooks {
             eager_keywords: eager_keywords.into(),
             set_result_unless_cancelled: get("set_result_unless_cancelled")?.into(),
             get_running_loop: get("get_running_loop")?.into(),
+            running_loop_key: optional("RUNNING_LOOP_KEY")?.map(Ref::from),
             socket_enums: SocketEnums::new(&get("SOCKET_ENUMS")?)?,
             socket: get("Socket")?.into(),
             server_counts_transports: get("SERVER_ATTACH_TAKES_TRANSPORT")?.extract()?,

@@ -51,6 +51,7 @@ from .reports import (
     warn_unclosed,
 )
 from .running import (
+    RUNNING_LOOP_KEY,
     begin_run,
     end_run,
     extract_stack,

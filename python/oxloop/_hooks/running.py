@@ -25,28 +25,40 @@ def begin_run(loop):
         raise
 
 
-if PYTHON >= (3, 13):
+#: Where a thread's dict has what notes its running loop: only before 3.12 it takes memory to note
+#: that none runs.
+RUNNING_LOOP_KEY = "__asyncio_running_event_loop__" if PYTHON < (3, 12) else None
+
+if PYTHON >= (3, 14):
     _set_up_run = base_events.BaseEventLoop._run_forever_setup
     #: What ``run_forever`` does after its last turn, also if the run failed.
     end_run = base_events.BaseEventLoop._run_forever_cleanup
 else:
 
     def _set_up_run(loop):
-        loop._old_agen_hooks = sys.get_asyncgen_hooks()
+        # An exact tuple: calling with it later takes no memory.
+        loop._old_agen_hooks = tuple(sys.get_asyncgen_hooks())
         loop._set_coroutine_origin_tracking(loop._debug)
         loop._thread_id = threading.get_ident()
         sys.set_asyncgen_hooks(loop._asyncgen_firstiter_hook, loop._asyncgen_finalizer_hook)
         events._set_running_loop(loop)
 
     def end_run(loop):
-        """What ``run_forever`` does after its last turn, also if the run failed."""
+        """What ``run_forever`` does after its last turn, also if the run failed.
+
+        All of it is done, whatever fails: there may be no memory for some of it.
+        """
         loop._stopping = False
         loop._thread_id = None
-        events._set_running_loop(None)
-        loop._set_coroutine_origin_tracking(False)
-        if getattr(loop, "_old_agen_hooks", None) is not None:
-            sys.set_asyncgen_hooks(*loop._old_agen_hooks)
-            loop._old_agen_hooks = None
+        try:
+            events._set_running_loop(None)
+        finally:
+            try:
+                loop._set_coroutine_origin_tracking(False)
+            finally:
+                if getattr(loop, "_old_agen_hooks", None) is not None:
+                    sys.set_asyncgen_hooks(*loop._old_agen_hooks)
+                    loop._old_agen_hooks = None
 
 
 def is_handle_run_patched():

@@ -14,7 +14,7 @@ use crate::errors::os_error;
 use crate::handle::{debug_run, run_job};
 use crate::hooks::hooks;
 use crate::host::Job;
-use crate::raw::{Lookup, Raised};
+use crate::raw::{Lookup, Raised, Ref, forget_running_loop};
 use crate::transport::Transport;
 
 /// A clock of the program's that shows no time.
@@ -28,7 +28,13 @@ pub(super) fn run_forever(slf: &Bound<'_, Loop>) -> PyResult<()> {
     let end = hooks().get(py, "end_run")?;
     hooks().get(py, "begin_run")?.call1((slf,))?;
     let run = catch_unwind(AssertUnwindSafe(|| run_until_stopped(slf)));
-    let ended = end.call1((slf,)).map(drop);
+    // SAFETY: one live object; the result is a new reference, or null with an exception.
+    let ended = unsafe {
+        Ref::from_owned(py, ffi::PyObject_CallOneArg(end.as_ptr(), slf.as_ptr())).map(drop)
+    };
+    if let (Err(_), Some(key)) = (&ended, &hooks().running_loop_key) {
+        forget_running_loop(py, key, slf.as_ptr());
+    }
     match run {
         Ok(result) => result.and(ended),
         Err(panic) => resume_unwind(panic),

@@ -9,13 +9,12 @@ use oxloop_engine::Fd;
 use oxloop_os::{peer, socket};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
 
 use super::Loop;
 use super::sock::{RECEIVE_AT_MOST, descriptor, none_if_blocked};
 use crate::errors::os_error;
 use crate::hooks::hooks;
-use crate::raw::View;
+use crate::raw::{Lookup, View, bytes, text};
 use crate::transport::{Family, address_to_python};
 
 /// `(bytes, address)` of one message, or `None` if there is none yet.
@@ -32,12 +31,12 @@ pub(super) fn receive_from<'py>(
     let mut engine = this.engine();
     let received = engine.receive_scratch_from(fd, count.min(RECEIVE_AT_MOST));
     // Making a bytes object runs no Python.
-    let received = received.map(|(data, name)| (PyBytes::new(py, data), name));
+    let received = received.map(|(data, name)| (bytes(py, data), name));
     drop(engine);
     match received {
         Ok((data, name)) => {
             let address = address_to_python(py, &name.address())?;
-            Ok(Some((data, address).into_pyobject(py)?.into_any()))
+            Ok(Some((data?.bind(py), address).into_pyobject(py)?.into_any()))
         }
         Err(error) => none_if_blocked(py, &error),
     }
@@ -142,10 +141,10 @@ fn audit(
     sock: &Bound<'_, PyAny>,
     address: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
-    hooks().get(py, "audit")?.call1((event, sock, address)).map(drop)
+    hooks().get(py, "audit")?.call1((text(py, event)?, sock, address)).map(drop)
 }
 
 /// Asked for after the audit, in which the socket may have been closed.
 fn open_descriptor(sock: &Bound<'_, PyAny>) -> PyResult<Fd> {
-    descriptor(sock.call_method0("fileno")?.extract()?)
+    descriptor(sock.method0("fileno")?.extract()?)
 }

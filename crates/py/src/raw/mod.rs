@@ -24,6 +24,9 @@ pub(crate) use method::{
     Arguments, Output, call_forwarding, call_with, getset, install, install_attributes, leak_table,
     method,
 };
-pub(crate) use object::{Lookup, Sent, dict_get, dict_set, instance_dict, send, set_generic};
+pub(crate) use object::{
+    Lookup, Sent, bytes, dict_get, dict_set, forget_running_loop, instance_dict, send, set_generic,
+    text,
+};
 pub(crate) use raised::{Raised, Restore};
 pub(crate) use reference::{Ref, Slot};

@@ -18,11 +18,9 @@ pub(crate) trait Lookup<'py> {
 
 impl<'py, T> Lookup<'py> for Bound<'py, T> {
     fn attribute(&self, name: &str) -> PyResult<Bound<'py, PyAny>> {
-        // SAFETY: a live object, and a string of that length; new references or null with an
-        // exception.
+        let name = text(self.py(), name)?;
+        // SAFETY: two live objects; a new reference, or null with an exception.
         let value = unsafe {
-            let (start, length) = (name.as_ptr().cast(), name.len() as ffi::Py_ssize_t);
-            let name = Ref::from_owned(self.py(), ffi::PyUnicode_FromStringAndSize(start, length))?;
             Ref::from_owned(self.py(), ffi::PyObject_GetAttr(self.as_ptr(), name.as_ptr()))?
         };
         Ok(value.bind(self.py()).clone())
@@ -35,6 +33,21 @@ impl<'py, T> Lookup<'py> for Bound<'py, T> {
     fn method1(&self, name: &str, arguments: impl PyCallArgs<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.attribute(name)?.call1(arguments)
     }
+}
+
+/// A new string, or MemoryError: PyO3's panics.
+pub(crate) fn text<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyAny>> {
+    let (start, length) = (text.as_ptr().cast(), text.len() as ffi::Py_ssize_t);
+    // SAFETY: valid UTF-8 of that length; a new reference, or null with an exception.
+    let made = unsafe { Ref::from_owned(py, ffi::PyUnicode_FromStringAndSize(start, length))? };
+    Ok(made.bind(py).clone())
+}
+
+/// A new bytes object, or MemoryError: PyO3's panics.
+pub(crate) fn bytes(py: Python<'_>, data: &[u8]) -> PyResult<Ref> {
+    let (start, length) = (data.as_ptr().cast(), data.len() as ffi::Py_ssize_t);
+    // SAFETY: so many bytes to read; a new reference, or null with an exception.
+    unsafe { Ref::from_owned(py, ffi::PyBytes_FromStringAndSize(start, length)) }
 }
 
 /// The `__dict__` of an instance that has one.
@@ -71,6 +84,32 @@ pub(crate) fn set_generic(
     // SAFETY: callers pass live objects.
     let status = unsafe { ffi::PyObject_GenericSetAttr(object, name, value) };
     if status < 0 { Err(PyErr::fetch(py)) } else { Ok(()) }
+}
+
+/// Notes that no loop runs in this thread, where Python 3.11 needs memory to do so: it makes a new
+/// object for its note, one reference and a process number. Here the reference in the old note is
+/// changed, if it is `running`.
+#[cold]
+pub(crate) fn forget_running_loop(_py: Python<'_>, key: &Ref, running: *mut ffi::PyObject) {
+    const NOTE: usize = size_of::<ffi::PyObject>() + 2 * size_of::<usize>();
+    // SAFETY: the dict and the note are borrowed, and nothing runs before the last line. The note is
+    // as large as is read, and what is changed is known to be an owned reference by its value.
+    unsafe {
+        let notes = ffi::PyThreadState_GetDict();
+        if notes.is_null() {
+            return;
+        }
+        let note = ffi::PyDict_GetItemWithError(notes, key.as_ptr());
+        if note.is_null() || (*ffi::Py_TYPE(note)).tp_basicsize as usize != NOTE {
+            return;
+        }
+        let place = note.byte_add(size_of::<ffi::PyObject>()).cast::<*mut ffi::PyObject>();
+        if *place == running {
+            ffi::Py_INCREF(ffi::Py_None());
+            *place = ffi::Py_None();
+            ffi::Py_DECREF(running);
+        }
+    }
 }
 
 /// What an awaited object did.

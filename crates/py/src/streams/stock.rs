@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFrozenSet, PyString, PyTuple, PyType};
 
 use crate::hooks::hooks;
-use crate::raw::{Arguments, Global, Ref, dict_get, instance_dict, set_generic};
+use crate::raw::{Arguments, Global, Lookup, Ref, dict_get, instance_dict, set_generic, text};
 
 /// A class of `asyncio.streams`, and the subclass of it that its instances get.
 #[derive(Debug)]
@@ -134,7 +134,7 @@ impl Stock {
     fn look(&self, py: Python<'_>) -> bool {
         let class = self.class.bind(py);
         // Looking something up gives the class a version, before it is looked at.
-        let looked_up = class.getattr("__init__").map(drop);
+        let looked_up = class.attribute("__init__").map(drop);
         let version = self.version();
         let intact = looked_up
             .and_then(|()| hooks().get(py, "is_stream_class_stock")?.call1((class,))?.is_truthy())
@@ -186,8 +186,8 @@ impl Stock {
 
     /// What asyncio's class had under that name before anybody could change it.
     pub(super) fn original<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
-        let found = self.originals.bind(py).cast::<PyDict>()?.get_item(name)?;
-        found.map_or_else(|| self.class.bind(py).getattr(name), Ok)
+        let found = self.originals.bind(py).cast::<PyDict>()?.get_item(text(py, name)?)?;
+        found.map_or_else(|| self.class.bind(py).attribute(name), Ok)
     }
 
     /// The method that is to be called where ours was found and does not apply. On an object of our
@@ -200,7 +200,7 @@ impl Stock {
         name: &str,
     ) -> PyResult<Bound<'py, PyAny>> {
         if self.is_native(object) {
-            self.class.bind(py).getattr(name)
+            self.class.bind(py).attribute(name)
         } else {
             self.original(py, name)
         }

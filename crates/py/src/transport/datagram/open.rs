@@ -12,7 +12,7 @@ use super::destination::Family;
 use super::{Connection, Mailbox, Peers};
 use crate::event_loop::{Loop, file_descriptor};
 use crate::hooks::hooks;
-use crate::raw::{Slot, copy_context};
+use crate::raw::{Lookup, Slot, copy_context};
 
 /// A transport over a non-blocking datagram socket; `connection_made` follows in the next turn,
 /// then reading, then the waiter. What is no plain socket, or of a family that is not known here,
@@ -30,13 +30,13 @@ pub(crate) fn make_datagram_transport<'py>(
         let foreign = hooks().get(py, "make_foreign_datagram_transport")?;
         return foreign.call1((slf, sock, protocol, address, waiter, extra));
     };
-    slf.call_method1("_ensure_fd_no_transport", (&sock,))?;
+    slf.method1("_ensure_fd_no_transport", (&sock,))?;
     let extra = hooks().get(py, "transport_extra")?.call1((&sock, extra))?;
     let mailbox = Mailbox {
         address: Slot::default(),
         peers: RefCell::new(Peers::default()),
         family,
-        connection: Cell::new(connection(&extra.get_item("peername")?)?),
+        connection: Cell::new(connection(&extra.get_item(hooks().names.peername.bind(py))?)?),
     };
     if let Some(address) = address
         && address.is_truthy()?

@@ -14,7 +14,7 @@ use crate::errors::os_error;
 use crate::handle::is_exit;
 use crate::hooks::hooks;
 use crate::host::HeldBytes;
-use crate::raw::{Arguments, Ref, View};
+use crate::raw::{Arguments, Lookup, Ref, View};
 
 impl Transport<'_> {
     /// `sendto(data, addr=None)`.
@@ -148,7 +148,7 @@ impl Transport<'_> {
         let is_next = owner.engine().send_queued(key);
         let Some(sock) = self.tail.sock.get(py) else { return self.note_lost_write(py) };
         if is_next {
-            match sock.bind(py).call_method1("sendto", (data, address)) {
+            match sock.bind(py).method1("sendto", (data, address)) {
                 Ok(_) => return Ok(()),
                 Err(error) if is_blocked(py, &error) => {}
                 Err(error) => return self.send_failed(py, error),

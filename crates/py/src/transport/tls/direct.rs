@@ -14,7 +14,7 @@ use super::object::{Outcome as ObjectOutcome, attempt};
 use super::openssl::{Direct, Outcome};
 use super::session::{attached, value_of};
 use crate::hooks::hooks;
-use crate::raw::Ref;
+use crate::raw::{Lookup, Ref};
 
 #[derive(Debug)]
 pub(crate) struct DirectSession {
@@ -31,7 +31,7 @@ impl DirectSession {
         if !suitable.is_truthy()? {
             return Ok(None);
         }
-        let object = object.getattr("_sslobj")?;
+        let object = object.attribute("_sslobj")?;
         let direct = Direct::attach(&object);
         Ok(direct.map(|direct| DirectSession { object: object.into(), direct }))
     }

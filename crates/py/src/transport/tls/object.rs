@@ -12,7 +12,7 @@ use pyo3::types::PyBytes;
 
 use super::session::{attached, value_of};
 use crate::hooks::hooks;
-use crate::raw::Ref;
+use crate::raw::{Lookup, Ref, bytes};
 
 #[derive(Debug)]
 pub(crate) struct ObjectSession {
@@ -44,7 +44,7 @@ impl ObjectSession {
     ) -> PyResult<ObjectSession> {
         let py = object.py();
         let stock = object.get_type().is(hooks().get(py, "SSLObject")?);
-        let object = if stock { object.getattr("_sslobj")? } else { object.clone() };
+        let object = if stock { object.attribute("_sslobj")? } else { object.clone() };
         Ok(ObjectSession {
             object: object.into(),
             stock,
@@ -68,7 +68,7 @@ impl ObjectSession {
 
     pub(super) fn feed(&self, ciphertext: &[u8]) -> Result<(), Ref> {
         let py = attached();
-        let data: Ref = PyBytes::new(py, ciphertext).into();
+        let data = bytes(py, ciphertext).map_err(|error| value_of(py, error))?;
         call(py, &self.incoming, &hooks().names.write, &[&data]).map(drop)
     }
 
@@ -140,7 +140,7 @@ impl ObjectSession {
             // SAFETY: as in `read`; read only.
             unsafe { view(py, start, plaintext.len(), ffi::PyBUF_READ) }?
         } else {
-            PyBytes::new(py, plaintext).into()
+            bytes(py, plaintext).map_err(|error| value_of(py, error))?
         };
         match self.attempt(py, &hooks().names.write, &[&data])? {
             Outcome::Value(count) => {

@@ -18,6 +18,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::hooks::hooks;
+use crate::raw::Lookup;
 
 type Ssl = c_void;
 type Bio = c_void;
@@ -421,7 +422,7 @@ fn ssl_of(openssl: &OpenSsl, object: &Bound<'_, PyAny>) -> Option<NonNull<Ssl>> 
     if object.get_type().as_ptr() as usize != openssl.object_type {
         return None;
     }
-    let context = object.getattr("context").ok()?;
+    let context = object.attribute("context").ok()?;
     let header = basic_size(&object.py().get_type::<PyAny>())?;
     if basic_size(&object.get_type())? < header + 3 * WORD
         || basic_size(&context.get_type())? < header + WORD
