@@ -3,7 +3,7 @@
 #
 #   PYTHON   the interpreter .venv is made with (the first CPython >= 3.11 on PATH)
 #   PROFILE  the cargo profile of the extension in .venv: release, or ci (links in less time)
-#   FULL     1 makes `torture` try everything, not a little of everything
+#   SECONDS  how long `soak` takes
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -15,6 +15,7 @@ OLD_ENOUGH := import ensurepip, sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14 python3.15; do \
 	$$p -c '$(OLD_ENOUGH)' 2>/dev/null && { echo $$p; break; }; done)
 PROFILE ?= release
+SECONDS ?= 300
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -24,7 +25,7 @@ TOOLS_READY := $(VENV)/.tools
 export PYO3_PYTHON := $(abspath $(BIN)/python)
 
 .PHONY: help run build extensions test test-all fmt lint test-rust test-python conformance torture \
-	downstream integration sdist audit bench docs site clean
+	torture-full soak refcounts downstream integration sdist audit bench docs site clean
 
 help: ## list the targets
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,7 +36,7 @@ run: build ## run the example programs on oxloop and on asyncio, side by side
 build: $(TOOLS_READY) ## build the extension and install it into .venv (PROFILE=ci links faster)
 	@$(BIN)/python tools/install.py $(VENV) --profile $(PROFILE)
 
-test: lint test-rust test-python conformance ## all checks on one interpreter
+test: lint test-rust test-python conformance torture ## all checks on one interpreter
 
 test-all: $(TOOLS_READY) ## Python tests and conformance on every interpreter there is
 	$(BIN)/python tools/everywhere.py
@@ -84,8 +85,17 @@ audit: $(TOOLS_READY) ## licences and known weaknesses of what is built in (inst
 	$(BIN)/python -m pip install --quiet pip-audit
 	$(BIN)/python -m pip_audit --skip-editable
 
-torture: build ## try to break it: the quick form, under three minutes; FULL=1 for more
-	$(BIN)/python tests/torture/run.py $(if $(FULL),--full)
+torture: build ## try to break it: the quick form, a little of everything
+	$(BIN)/python tests/torture/run.py
+
+torture-full: build ## the same, much more of everything: a quarter of an hour and more
+	$(BIN)/python tests/torture/run.py --full
+
+soak: build ## mixed load for SECONDS, and whether anything grows under it
+	$(BIN)/python tests/torture/soak.py $(SECONDS)
+
+refcounts: $(TOOLS_READY) ## repeat each test on a debug build of CPython: are references left behind?
+	$(BIN)/python tools/refcounts.py $(DEBUG_PYTHON)
 
 # An environment of its own: the peers, and a server that would choose them.
 BENCH := target/bench

@@ -7,16 +7,18 @@ import subprocess
 import sys
 import textwrap
 
-import pytest
-
 FULL = os.environ.get("OXLOOP_FULL") == "1"
 
 
 def since(*version):
+    import pytest  # not needed by most that import this, and slow to import
+
     return pytest.mark.skipif(sys.version_info < version, reason=f"new in Python {version}")
 
 
 def until(*version):
+    import pytest
+
     return pytest.mark.skipif(sys.version_info >= version, reason=f"gone in Python {version}")
 
 

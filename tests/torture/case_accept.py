@@ -45,7 +45,7 @@ def out_of_descriptors_again_and_again(t):
 
     async def main(loop):
         async with serving(loop, "tcp") as connect:
-            for _ in range(t.scale(8, 60)):
+            for _ in range(t.scale(4, 60)):
                 clients = [socket.socket() for _ in range(5)]
                 hoard = []
                 try:

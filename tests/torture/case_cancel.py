@@ -341,7 +341,7 @@ async def cancel_everywhere(t, loop, way, how, around):
         if not late:
             return
         # Each of the first turns, then larger and larger steps.
-        turns += 1 if turns < 30 else turns // 5
+        turns += 1 if turns < t.scale(12, 30) else max(1, turns // 5)
 
 
 async def check_left(loop):

@@ -311,7 +311,7 @@ def of_loops(t):
 
     census = Census()
     one()
-    check_growth(one, t.scale(60, 500))
+    check_growth(one, t.scale(25, 500))
     census.check()
     t.errors.take()
 
@@ -349,7 +349,7 @@ def of_what_is_forgotten(t):
     logging_off()
     census = Census()
     one()
-    check_growth(one, t.scale(30, 500))
+    check_growth(one, t.scale(15, 500))
     census.check()
     t.errors.take()
     t.take_unraisable()

@@ -38,7 +38,7 @@ def first_difference(theirs, ours):
 @case(seconds=30)
 def programs_show_the_same_as_on_asyncio(t):
     theirs = importlib.import_module("asyncio").new_event_loop
-    end = time.monotonic() + t.scale(25, 240)
+    end = time.monotonic() + t.scale(8, 240)
     while time.monotonic() < end:
         seed = t.random.getrandbits(64)
         draws = random.Random(seed)

@@ -26,7 +26,8 @@ CASES = {}
 
 @dataclass(frozen=True)
 class Case:
-    """A function and its limits; `inject` is what strace is to make fail."""
+    """A function and its limits; `inject` is what strace is to make fail, `left_out` why this
+    interpreter cannot be asked for it."""
 
     name: str
     run: callable
@@ -35,16 +36,19 @@ class Case:
     fds: int
     inject: tuple = ()
     only_full: bool = False
+    left_out: str | None = None
 
 
-def case(seconds=20, memory=1024 * MIB, fds=256, inject=(), only_full=False, name=None):
+def case(
+    seconds=20, memory=1024 * MIB, fds=256, inject=(), only_full=False, name=None, left_out=None
+):
     """Registers a function as a case. The full form has ten times the seconds."""
 
     def register(run):
         short = run.__module__.removeprefix("case_")
         full = f"{short}.{name or run.__name__}"
         assert full not in CASES
-        CASES[full] = Case(full, run, seconds, memory, fds, tuple(inject), only_full)
+        CASES[full] = Case(full, run, seconds, memory, fds, tuple(inject), only_full, left_out)
         return run
 
     return register
