@@ -181,7 +181,7 @@ class Growth:
         self.seen.append((blocks - self.blocks, bytes_ - self.bytes))
         self.blocks, self.bytes = blocks, bytes_
         added, pages = self.seen[-1]
-        if added <= self.rounds / 8 and pages <= self.rounds * 64:
+        if added <= max(2, self.rounds / 8) and pages <= self.rounds * 64:
             return True
         assert len(self.seen) < WINDOWS, f"blocks, bytes a {self.rounds} rounds: {self.seen}"
         return False
