@@ -19,11 +19,12 @@ COUNTS = "import sys; sys.exit(not hasattr(sys, 'gettotalrefcount'))"
 
 def debug_build() -> Path | None:
     """The first that counts references."""
+    named = [Path(name) for name in sys.argv[1:]]
     beside = [path.with_name(name) for path in interpreters().values() for name in NAMES]
-    found = [Path(path) for name in NAMES if (path := shutil.which(name))]
-    for path in (*map(Path, sys.argv[1:]), *beside, *found):
-        if path.exists() and subprocess.run([path, "-c", COUNTS], check=False).returncode == 0:
-            return path
+    on_path = [Path(found) for name in NAMES if (found := shutil.which(name))]
+    for python in (*named, *beside, *on_path):
+        if python.exists() and subprocess.run([python, "-c", COUNTS], check=False).returncode == 0:
+            return python
     return None
 
 
