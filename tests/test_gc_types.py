@@ -252,6 +252,7 @@ def test_a_cycle_is_collected(loop_factory, no_leaked_fds, soon, monkeypatch, wa
 @pytest.fixture
 def soon():
     """What threads still hold is let go of a little later: waits, collecting."""
+
     def wait(predicate):
         end = time.monotonic() + 10
         while not predicate():
