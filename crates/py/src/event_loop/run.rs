@@ -1,6 +1,6 @@
 //! Driving the engine: what each of its steps means in Python.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use oxloop_engine::{Moment, Step};
 use pyo3::exceptions::PyValueError;
@@ -14,7 +14,7 @@ use crate::errors::os_error;
 use crate::handle::{debug_run, run_job};
 use crate::hooks::hooks;
 use crate::host::Job;
-use crate::raw::{Lookup, Raised, Ref, forget_running_loop};
+use crate::raw::{Lookup, Raised, Ref, forget_running_loop, panic_error};
 use crate::transport::Transport;
 
 /// A clock of the program's that shows no time.
@@ -37,7 +37,7 @@ pub(super) fn run_forever(slf: &Bound<'_, Loop>) -> PyResult<()> {
     }
     match run {
         Ok(result) => result.and(ended),
-        Err(panic) => resume_unwind(panic),
+        Err(panic) => ended.and(Err(panic_error(&*panic))),
     }
 }
 
@@ -61,7 +61,8 @@ pub(super) fn run_once(slf: &Bound<'_, Loop>) -> PyResult<()> {
     Loop::find_overrides(slf)?;
     this.engine().begin_run(this.thread.get() == 0);
     let mut signals = Signals::Unarmed;
-    let result = turns(slf, &mut signals);
+    let result = catch_unwind(AssertUnwindSafe(|| turns(slf, &mut signals)))
+        .unwrap_or_else(|panic| Err(panic_error(&*panic)));
     let result = if result.is_err() { result.and(fill_all(py, this)) } else { result };
     this.engine().end_run();
     signals.disarm(slf, result)

@@ -39,6 +39,30 @@ pub(crate) unsafe fn call_in(
     }
 }
 
+/// An entered context, left when this is dropped: also by a panic, which would leave all that runs
+/// afterwards in it.
+struct Entered<'a>(&'a Ref);
+
+impl Entered<'_> {
+    fn leave(self, py: Python<'_>) -> PyResult<()> {
+        let context = self.0.as_ptr();
+        std::mem::forget(self);
+        // SAFETY: a context that this thread has entered. No exception is set.
+        if unsafe { ffi::PyContext_Exit(context) } < 0 { Err(PyErr::fetch(py)) } else { Ok(()) }
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        // SAFETY: as in `leave`; the thread is attached wherever Python's contexts are entered.
+        unsafe {
+            if ffi::PyContext_Exit(self.0.as_ptr()) < 0 {
+                ffi::PyErr_Clear();
+            }
+        }
+    }
+}
+
 /// Runs `body` inside `context`, as `Context.run` does. Refused by a context that is entered
 /// already.
 #[inline]
@@ -51,10 +75,9 @@ pub(crate) fn enter_context<T>(
     if unsafe { ffi::PyContext_Enter(context.as_ptr()) } < 0 {
         return Err(PyErr::fetch(py));
     }
+    let entered = Entered(context);
+    // An error of the body is held in `result`, none is set here.
     let result = body();
-    // SAFETY: as above. An error of the body is held in `result`, none is set here.
-    if unsafe { ffi::PyContext_Exit(context.as_ptr()) } < 0 {
-        return Err(PyErr::fetch(py));
-    }
+    entered.leave(py)?;
     result
 }

@@ -46,8 +46,9 @@ fn guarded<T, E: Restore>(body: impl FnOnce(Python<'_>) -> Result<T, E>) -> Opti
 /// error.
 const WITHOUT_MEMORY: &str = "PyObject pointer is null";
 
+/// What a panic becomes: MemoryError, or a SystemError that says so.
 #[cold]
-fn panic_error(panic: &(dyn Any + Send)) -> PyErr {
+pub(crate) fn panic_error(panic: &(dyn Any + Send)) -> PyErr {
     let text = panic
         .downcast_ref::<&str>()
         .copied()

@@ -18,7 +18,7 @@ mod reference;
 pub(crate) use buffer::{ByteArray, NewBytes, View};
 pub(crate) use class::{Class, ClassSpec, base_size, slot, slot_offset};
 pub(crate) use context::{call_in, copy_context, enter_context};
-pub(crate) use entry::{entry, entry_status};
+pub(crate) use entry::{entry, entry_status, panic_error};
 pub(crate) use global::Global;
 pub(crate) use method::{
     Arguments, Output, call_forwarding, call_with, getset, install, install_attributes, leak_table,

@@ -195,7 +195,7 @@ impl Tls<'_> {
     ) -> PyResult<()> {
         self.stop_timer(py)?;
         let (Some(owner), Some(timeout)) = (self.owner(py), timeout) else { return Ok(()) };
-        let callback = self.bind(py).getattr(method)?;
+        let callback = self.bind(py).attribute(method)?;
         let timer = owner.0.method1("call_later", (timeout.bind(py), callback))?;
         self.tail.timer.set(Some(timer.into()));
         Ok(())
