@@ -4,6 +4,7 @@
 #   PYTHON   the interpreter .venv is made with (the first CPython >= 3.11 on PATH)
 #   PROFILE  the cargo profile of the extension in .venv: release, or ci (links in less time)
 #   SECONDS  how long `soak` takes
+#   EXTENSIONS_PROFILE  the cargo profile of the example in Rust: ci, or release to measure it
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -16,6 +17,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14 p
 	$$p -c '$(OLD_ENOUGH)' 2>/dev/null && { echo $$p; break; }; done)
 PROFILE ?= release
 SECONDS ?= 300
+EXTENSIONS_PROFILE ?= ci
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -62,7 +64,7 @@ test-rust: $(TOOLS_READY) ## the engine's tests, which need no Python
 	else cargo test --quiet --workspace; fi
 
 extensions: $(TOOLS_READY) ## build the example in Rust, and the module its tests need
-	$(BIN)/python tools/extensions.py target/extensions
+	$(BIN)/python tools/extensions.py target/extensions --profile $(EXTENSIONS_PROFILE)
 
 test-python: build extensions ## the tests of the tools and the contract tests
 	OXLOOP_EXTENSIONS=target/extensions $(BIN)/python -m pytest tools tests

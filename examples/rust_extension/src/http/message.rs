@@ -1,7 +1,5 @@
 //! Requests as bytes, requests as Python sees them, and answers.
 
-use std::collections::HashMap;
-
 use httparse::{EMPTY_HEADER, Status};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -26,8 +24,8 @@ pub(super) enum Parsed<'a> {
 pub(super) struct Head<'a> {
     pub(super) method: &'a str,
     pub(super) path: &'a str,
-    pub(super) query: &'a str,
-    pub(super) headers: Vec<(&'a str, &'a [u8])>,
+    /// The lines before the body, as they came.
+    pub(super) lines: &'a [u8],
     pub(super) body: &'a [u8],
     pub(super) keeps_alive: bool,
 }
@@ -74,43 +72,81 @@ pub(super) fn parse(buffer: &[u8]) -> Parsed<'_> {
         return Parsed::Bad(413);
     }
     let Some(body) = buffer.get(head..head + length) else { return Parsed::Part };
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let headers = request.headers.iter().map(|header| (header.name, header.value)).collect();
-    Parsed::Whole(Head { method, path, query, headers, body, keeps_alive }, head + length)
+    let path = target.split('?').next().unwrap_or_default();
+    let lines = &buffer[..head];
+    Parsed::Whole(Head { method, path, lines, body, keeps_alive }, head + length)
 }
 
-/// A request, as a handler gets it.
-#[pyclass(frozen, get_all, module = "rust_extension")]
+/// What a path has in the places of a route, by their names.
+pub(super) type Params = Vec<(String, String)>;
+
+/// A request, as a handler gets it. Objects are made of what it asks for.
+#[pyclass(frozen, module = "rust_extension")]
 #[derive(Debug)]
 pub(crate) struct Request {
-    method: String,
-    path: String,
-    query: String,
-    /// Names in lower case; of several with one name the last.
-    headers: Py<PyDict>,
-    body: Py<PyBytes>,
-    /// What the path has in the places of the route.
-    params: HashMap<String, String>,
+    lines: Vec<u8>,
+    body: Vec<u8>,
+    params: Params,
 }
 
 impl Request {
-    pub(super) fn new(
-        py: Python<'_>,
-        head: &Head<'_>,
-        params: HashMap<String, String>,
-    ) -> PyResult<Request> {
+    pub(super) fn new(head: &Head<'_>, params: Params) -> Request {
+        Request { lines: head.lines.into(), body: head.body.into(), params }
+    }
+
+    /// The request line's method and target.
+    fn line(&self) -> (&str, &str) {
+        let end = self.lines.iter().position(|&byte| byte == b'\r').unwrap_or(0);
+        let mut words = std::str::from_utf8(&self.lines[..end]).unwrap_or_default().split(' ');
+        (words.next().unwrap_or_default(), words.next().unwrap_or_default())
+    }
+}
+
+#[pymethods]
+impl Request {
+    #[getter]
+    fn method(&self) -> &str {
+        self.line().0
+    }
+
+    #[getter]
+    fn path(&self) -> &str {
+        self.line().1.split('?').next().unwrap_or_default()
+    }
+
+    #[getter]
+    fn query(&self) -> &str {
+        self.line().1.split_once('?').map_or("", |(_, query)| query)
+    }
+
+    /// Names in lower case; of several with one name the last.
+    #[getter]
+    fn headers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let mut places = [EMPTY_HEADER; HEADERS];
+        let mut request = httparse::Request::new(&mut places);
+        // It has been parsed before.
+        let _ = request.parse(&self.lines);
         let headers = PyDict::new(py);
-        for (name, value) in &head.headers {
-            headers.set_item(name.to_ascii_lowercase(), String::from_utf8_lossy(value))?;
+        for header in request.headers.iter() {
+            let value = String::from_utf8_lossy(header.value);
+            headers.set_item(header.name.to_ascii_lowercase(), value)?;
         }
-        Ok(Request {
-            method: head.method.into(),
-            path: head.path.into(),
-            query: head.query.into(),
-            headers: headers.unbind(),
-            body: PyBytes::new(py, head.body).unbind(),
-            params,
-        })
+        Ok(headers)
+    }
+
+    #[getter]
+    fn body<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.body)
+    }
+
+    /// What the path has in the places of the route.
+    #[getter]
+    fn params<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let params = PyDict::new(py);
+        for (name, value) in &self.params {
+            params.set_item(name, value)?;
+        }
+        Ok(params)
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use oxloop_extension::{Protocol, RunningLoop, Transport, Visit, into_future};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyString, PyTuple};
 
 use super::message::{Head, Parsed, Request, answer_with, parse, refuse};
 use super::router::{Found, Routes};
@@ -140,10 +140,9 @@ impl Connection {
             Found::WrongMethod => refuse(out, 405, head.keeps_alive),
             Found::Nothing => refuse(out, 404, head.keeps_alive),
             Found::Handler(handler, params) => {
-                let request = Request::new(py, head, params)?;
-                let returned = handler.bind(py).call1((request,));
+                let returned = handler.bind(py).call1((Request::new(head, params),));
                 match returned {
-                    Ok(returned) if returned.hasattr(intern!(py, "__await__"))? => {
+                    Ok(returned) if is_awaitable(&returned)? => {
                         return Ok(Next::Awaits(returned.unbind()));
                     }
                     returned => self.answer(py, returned, head.keeps_alive)?,
@@ -171,6 +170,12 @@ impl Connection {
         let event_loop = RunningLoop::current(py)?;
         event_loop.as_any().call_method1("call_exception_handler", (context,)).map(drop)
     }
+}
+
+fn is_awaitable(returned: &Bound<'_, PyAny>) -> PyResult<bool> {
+    // What most handlers return; looking for a name that is not there takes longer.
+    let plain = returned.is_instance_of::<PyString>() || returned.is_instance_of::<PyTuple>();
+    Ok(!plain && returned.hasattr(intern!(returned.py(), "__await__"))?)
 }
 
 /// Answers what is whole in `data`, as long as the client takes the answers; how many bytes that were.

@@ -8,14 +8,14 @@ use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
-use super::message::answer;
+use super::message::{Params, answer};
 use super::protocol::Http;
 
 /// What a request is answered with.
 pub(super) enum Found<'a> {
     /// The whole answer, as bytes.
     Fixed(&'a [u8]),
-    Handler(&'a Py<PyAny>, HashMap<String, String>),
+    Handler(&'a Py<PyAny>, Params),
     /// The path is known, with other methods.
     WrongMethod,
     Nothing,
@@ -63,8 +63,8 @@ impl Routes {
 
 impl Route {
     /// What the path has in the places of the names, if it is of this route.
-    fn matches(&self, path: &str) -> Option<HashMap<String, String>> {
-        let mut params = HashMap::new();
+    fn matches(&self, path: &str) -> Option<Params> {
+        let mut params = Params::new();
         let mut given = path.split('/');
         for piece in &self.pieces {
             let given = given.next()?;
@@ -72,7 +72,7 @@ impl Route {
                 Piece::Text(text) if text == given => {}
                 Piece::Text(_) => return None,
                 Piece::Name(_) if given.is_empty() => return None,
-                Piece::Name(name) => drop(params.insert(name.clone(), given.to_owned())),
+                Piece::Name(name) => params.push((name.clone(), given.to_owned())),
             }
         }
         given.next().is_none().then_some(params)
