@@ -460,6 +460,29 @@ def test_posting_to_a_closed_loop(loop):
     assert seen == []
 
 
+def close_while_threads_post(loop):
+    posts, seen, taken = in_loop(loop, probe.posts), [], []
+
+    def post():
+        taken.append(posts.post(seen.append, 200))
+
+    threads = [threading.Thread(target=post) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    spin(loop)
+    loop.close()
+    for thread in threads:
+        thread.join()
+    assert len(seen) <= sum(taken) <= 400
+
+
+def test_posting_while_the_loop_closes(loop_factory):
+    before = probe.live()
+    for _ in range(20):
+        close_while_threads_post(loop_factory())
+    assert probe.live() == before
+
+
 def test_closing_the_loop_drops_what_waits(loop):
     before, log, parking = probe.live(), [], probe.Parking()
     kept = [
