@@ -54,7 +54,8 @@ def prepare(part: str) -> Path:
     if not python.exists():
         command = (BIN / "uv", "venv", "--quiet", "--python", sys.executable, env)
         subprocess.run(command, check=True)
-    command = (BIN / "uv", "pip", "install", "--quiet", "--python", python, *PARTS[part]["needs"])
+    words = ("pip", "install", "--quiet", "--upgrade", "--python", python)
+    command = (BIN / "uv", *words, *PARTS[part]["needs"])
     subprocess.run(command, check=True)
     install(env, "ci")
     return python
