@@ -3,21 +3,24 @@
 //! Invariant: a job that was posted is either taken by the owner before it sleeps, or the sleeper
 //! is woken. The owner says that it goes to sleep, then looks into the queue once more; the poster
 //! puts its job into the queue, then asks whether the owner sleeps. Whatever the interleaving, one
-//! of them sees the other. Only the first poster of a sleep pays for the wake-up.
+//! of them sees the other. Only the first poster of a sleep pays for the wake-up. Whether the owner
+//! sleeps is only ever swapped, never stored: so these changes are one chain, and each sees what was
+//! done before those in front of it.
 //!
 //! A flood is taken in by and by: a turn takes at most [`FLOOD`] jobs, so that timers and events, and
 //! what they schedule, come in between.
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use crate::kernel::Kernel;
 use crate::ready::Ready;
+use crate::sync::{AtomicBool, Mutex, MutexGuard};
 
-/// The most jobs that are taken in at a time.
-const FLOOD: usize = 1024;
+/// The most jobs that are taken in at a time. A model has no time for as many.
+const FLOOD: usize = if cfg!(loom) { 2 } else { 1024 };
 
 /// What the owner thread holds.
 #[derive(Debug)]
@@ -116,7 +119,7 @@ impl<J> Inbox<J> {
     /// Says that the owner is about to wait, for which the kernel is prepared. False if it must
     /// not: something was posted.
     pub(crate) fn fall_asleep(&self) -> bool {
-        self.bell.asleep.store(true, Ordering::SeqCst);
+        self.bell.asleep.swap(true, Ordering::SeqCst);
         if self.bell.mail.load(Ordering::SeqCst) {
             self.wake_up();
             return false;
@@ -125,7 +128,7 @@ impl<J> Inbox<J> {
     }
 
     pub(crate) fn wake_up(&self) {
-        self.bell.asleep.store(false, Ordering::SeqCst);
+        self.bell.asleep.swap(false, Ordering::SeqCst);
     }
 
     pub(crate) fn visit(&self, each: &mut dyn FnMut(&J)) {

@@ -24,6 +24,7 @@ mod resolver;
 mod slots;
 mod step;
 mod stream;
+mod sync;
 mod timers;
 mod tls;
 mod turn;

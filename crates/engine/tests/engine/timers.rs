@@ -1,5 +1,6 @@
 //! Deadlines: their order, cancelling, and keys that are used again.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use oxloop_engine::testing::Bench;
@@ -206,12 +207,14 @@ fn a_timer_can_restart_itself_for_ever() {
 
 #[test]
 fn thousands_of_timeouts_that_did_not_happen_leave_the_others_in_order() {
+    static NAMES: LazyLock<Vec<String>> =
+        LazyLock::new(|| (0..5000).map(|number: u32| number.to_string()).collect());
     let mut bench = Bench { now: 1e6, ..Bench::default() };
     // Deadlines in no order; one of fifty is kept.
     let all: Vec<_> = (0..5000_u32)
         .map(|number| {
             let deadline = f64::from(number.wrapping_mul(2_654_435_761) % 10_007);
-            let name: &'static str = format!("{number}").leak();
+            let name = NAMES[number as usize].as_str();
             (deadline, name, call_at(&mut bench.engine, deadline, name))
         })
         .collect();

@@ -250,19 +250,23 @@ fn a_writer_that_was_paused_before_is_told_to_go_on() {
 
 // From within the session: a callback may do anything.
 
-fn shared(pump: TestPump) -> Rc<TestPump> {
-    Rc::new(pump)
+/// Runs `act` inside of every call of the pump's session, with the name of the call.
+fn inside(pump: TestPump, act: impl Fn(&TestPump, &str) + 'static) -> Rc<TestPump> {
+    let pump = Rc::new(pump);
+    // The pump owns what is called, which must not keep it.
+    let inner = Rc::downgrade(&pump);
+    pump.session().inside(move |call| act(&inner.upgrade().unwrap(), call));
+    pump
 }
 
 #[test]
 fn what_is_written_from_within_is_sent_afterwards_in_order() {
-    let pump = shared(open_pump());
-    let (inner, once) = (pump.clone(), Cell::new(false));
-    pump.session().inside(move |call| {
+    let once = Cell::new(false);
+    let pump = inside(open_pump(), move |pump, call| {
         if call == "write" && !once.replace(true) {
-            assert!(inner.is_busy());
-            assert!(matches!(inner.next(&mut [0; 8], false), TlsStep::Idle));
-            write(&inner, b"second");
+            assert!(pump.is_busy());
+            assert!(matches!(pump.next(&mut [0; 8], false), TlsStep::Idle));
+            write(pump, b"second");
         }
     });
     write(&pump, b"first");
@@ -272,11 +276,9 @@ fn what_is_written_from_within_is_sent_afterwards_in_order() {
 #[test]
 fn an_abort_from_within_is_the_end_of_it() {
     for call in ["read", "write", "shutdown"] {
-        let pump = shared(open_pump());
-        let inner = pump.clone();
-        pump.session().inside(move |name| {
+        let pump = inside(open_pump(), move |pump, name| {
             if name == call {
-                inner.abort();
+                pump.abort();
             }
         });
         write(&pump, b"data");
@@ -290,11 +292,9 @@ fn an_abort_from_within_is_the_end_of_it() {
 
 #[test]
 fn a_close_from_within_a_read_delivers_nothing_more() {
-    let pump = shared(open_pump());
-    let inner = pump.clone();
-    pump.session().inside(move |name| {
+    let pump = inside(open_pump(), |pump, name| {
         if name == "read" {
-            inner.close();
+            pump.close();
         }
     });
     assert_eq!(feed(&pump, b"D\x02ab"), ["output \"G\""]);

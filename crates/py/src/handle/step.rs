@@ -52,6 +52,7 @@ pub(super) fn init(py: Python<'_>) -> PyResult<()> {
             slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
         ],
         own_slots: Vec::new(),
+        members: Vec::new(),
     };
     let class = Class::build(&base, spec)?;
     // SAFETY: called once, before anything that reads it.

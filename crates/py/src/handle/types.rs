@@ -16,7 +16,8 @@ pub(crate) fn init(py: Python<'_>, hooks: &Hooks) -> PyResult<()> {
     Layout::make(py, hooks, |base, name, timer| {
         let tail = base_size(base);
         let (tail_size, slots) = (size_of::<Tail>(), slots(timer));
-        Class::build(base, ClassSpec { name, tail, tail_size, slots, own_slots: Vec::new() })
+        let (own_slots, members) = (Vec::new(), Vec::new());
+        Class::build(base, ClassSpec { name, tail, tail_size, slots, own_slots, members })
     })
 }
 

@@ -6,6 +6,7 @@
 
 use std::cell::UnsafeCell;
 use std::ffi::{CStr, c_int, c_uint, c_void};
+use std::fmt;
 use std::ptr::NonNull;
 
 use pyo3::exceptions::PyTypeError;
@@ -16,13 +17,14 @@ use pyo3::types::{PyMappingProxy, PyTuple, PyType};
 use super::{Raised, Ref};
 
 /// A heap type with a tail.
-#[derive(Debug)]
 pub(crate) struct Class {
     ty: NonNull<ffi::PyTypeObject>,
     /// Where the tail begins, in bytes.
     tail: usize,
     /// Offsets of the base's slots that hold references.
     slots: Box<[isize]>,
+    /// What the type was told of its members.
+    _members: Box<[ffi::PyMemberDef]>,
     /// Memory of instances that are gone, for the next ones.
     free: UnsafeCell<Vec<*mut ffi::PyObject>>,
 }
@@ -46,6 +48,8 @@ pub(crate) struct ClassSpec {
     pub(crate) slots: Vec<ffi::PyType_Slot>,
     /// Offsets of reference slots that the class adds to the base's, before the tail.
     pub(crate) own_slots: Vec<isize>,
+    /// Attributes at fixed offsets.
+    pub(crate) members: Vec<ffi::PyMemberDef>,
 }
 
 impl Class {
@@ -56,7 +60,13 @@ impl Class {
             return Err(PyTypeError::new_err(format!("{base} is too large for {:?}", spec.name)));
         }
         let tail = spec.tail;
-        let mut slots = spec.slots;
+        let (mut slots, mut members) = (spec.slots, spec.members);
+        members.push(ffi::PyMemberDef::default());
+        let mut members = members.into_boxed_slice();
+        slots.push(ffi::PyType_Slot {
+            slot: ffi::Py_tp_members,
+            pfunc: members.as_mut_ptr().cast(),
+        });
         slots.push(ffi::PyType_Slot { slot: 0, pfunc: std::ptr::null_mut() });
         let flags = ffi::Py_TPFLAGS_DEFAULT
             | ffi::Py_TPFLAGS_HAVE_GC
@@ -70,12 +80,13 @@ impl Class {
         };
         let bases = PyTuple::new(py, [base])?;
         // SAFETY: the spec and the terminated slot list are valid for the call; what the slots
-        // point to is static or leaked by `install`.
+        // point to is static, leaked by `leak_table`, or stays with the class.
         let object = unsafe { ffi::PyType_FromSpecWithBases(&mut definition, bases.as_ptr()) };
         let ty = NonNull::new(object.cast()).ok_or_else(|| PyErr::fetch(py))?;
         let mut references = reference_slots(base)?;
         references.extend(spec.own_slots);
-        Ok(Class { ty, tail, slots: references.into_boxed_slice(), free: UnsafeCell::default() })
+        let (slots, free) = (references.into_boxed_slice(), UnsafeCell::default());
+        Ok(Class { ty, tail, slots, _members: members, free })
     }
 
     pub(crate) fn as_ptr(&self) -> *mut ffi::PyTypeObject {
@@ -183,6 +194,15 @@ impl Class {
                 ffi::Py_XDECREF(value);
             }
         }
+    }
+}
+
+impl fmt::Debug for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Class")
+            .field("ty", &self.ty)
+            .field("tail", &self.tail)
+            .finish_non_exhaustive()
     }
 }
 

@@ -45,6 +45,7 @@ pub(super) fn init(py: Python<'_>) -> PyResult<()> {
             slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
         ],
         own_slots: Vec::new(),
+        members: Vec::new(),
     };
     let class = Class::build(&base, spec)?;
     py.import("oxloop._streams")?.call_method1("register_coroutine", (class.bind(py),))?;

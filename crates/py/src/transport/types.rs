@@ -118,9 +118,9 @@ fn build(
     table: Table,
 ) -> PyResult<Class> {
     let own_slots = table.own_slots.iter().map(|&(_, offset)| offset).collect();
-    let slots = slots(tail as ffi::Py_ssize_t, table);
-    let tail_size = size_of::<Tail>();
-    Class::build(base, ClassSpec { name, tail, tail_size, slots, own_slots })
+    let members = members(tail as ffi::Py_ssize_t, &table.own_slots);
+    let (tail_size, slots) = (size_of::<Tail>(), slots(table));
+    Class::build(base, ClassSpec { name, tail, tail_size, slots, own_slots, members })
 }
 
 fn set_constants(class: &Bound<'_, PyType>, constants: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -234,10 +234,7 @@ fn write_pipe_table() -> Table {
     Table { methods, attributes, own_slots: Vec::new() }
 }
 
-/// What is the same for all of them, and `table`.
-fn slots(tail: ffi::Py_ssize_t, table: Table) -> Vec<ffi::PyType_Slot> {
-    let Table { methods, mut attributes, own_slots } = table;
-    attributes.push(dict_attribute());
+fn members(tail: ffi::Py_ssize_t, own_slots: &[(&'static CStr, isize)]) -> Vec<ffi::PyMemberDef> {
     let member = |name: &'static std::ffi::CStr, offset: usize| ffi::PyMemberDef {
         name: name.as_ptr(),
         type_code: ffi::Py_T_PYSSIZET,
@@ -249,18 +246,24 @@ fn slots(tail: ffi::Py_ssize_t, table: Table) -> Vec<ffi::PyType_Slot> {
         member(c"__dictoffset__", offset_of!(Tail, dict)),
         member(c"__weaklistoffset__", offset_of!(Tail, weak)),
     ];
-    members.extend(own_slots.into_iter().map(|(name, offset)| ffi::PyMemberDef {
+    members.extend(own_slots.iter().map(|&(name, offset)| ffi::PyMemberDef {
         name: name.as_ptr(),
         type_code: ffi::Py_T_OBJECT_EX,
         offset,
         flags: 0,
         doc: std::ptr::null(),
     }));
+    members
+}
+
+/// What is the same for all of them, and `table`.
+fn slots(table: Table) -> Vec<ffi::PyType_Slot> {
+    let Table { methods, mut attributes, own_slots: _ } = table;
+    attributes.push(dict_attribute());
     let slot = |slot: c_int, pfunc: *mut c_void| ffi::PyType_Slot { slot, pfunc };
     vec![
         slot(ffi::Py_tp_methods, leak_table(methods, ffi::PyMethodDef::zeroed())),
         slot(ffi::Py_tp_getset, leak_table(attributes, ffi::PyGetSetDef::default())),
-        slot(ffi::Py_tp_members, leak_table(members, ffi::PyMemberDef::default())),
         slot(ffi::Py_tp_repr, repr as *mut c_void),
         slot(ffi::Py_tp_traverse, traverse as *mut c_void),
         slot(ffi::Py_tp_clear, clear as *mut c_void),

@@ -36,8 +36,9 @@ pub(crate) fn init(py: Python<'_>, hooks: &Hooks) -> PyResult<()> {
         name: c"oxloop.SSLTransport",
         tail,
         tail_size: size_of::<Tail>(),
-        slots: slots(tail as ffi::Py_ssize_t),
+        slots: slots(),
         own_slots: Vec::new(),
+        members: members(tail as ffi::Py_ssize_t),
     };
     let built = Class::build(&base, spec)?;
     // SAFETY: called once, by the module's initialisation, before anything that reads them.
@@ -58,7 +59,7 @@ pub(crate) fn type_object(py: Python<'_>) -> Bound<'_, pyo3::types::PyType> {
     class().bind(py)
 }
 
-fn slots(tail: ffi::Py_ssize_t) -> Vec<ffi::PyType_Slot> {
+fn slots() -> Vec<ffi::PyType_Slot> {
     type This<'a> = Tls<'a>;
     let methods = vec![
         method!(one c"write"("data"), This<'_>, Tls::py_write),
@@ -100,6 +101,18 @@ fn slots(tail: ffi::Py_ssize_t) -> Vec<ffi::PyType_Slot> {
         getset!(c"_session", This<'_>, Tls::get_session),
         getset!(c"_server_side", This<'_>, Tls::get_server_side),
     ];
+    let slot = |slot: c_int, pfunc: *mut c_void| ffi::PyType_Slot { slot, pfunc };
+    vec![
+        slot(ffi::Py_tp_methods, leak_table(methods, ffi::PyMethodDef::zeroed())),
+        slot(ffi::Py_tp_getset, leak_table(attributes, ffi::PyGetSetDef::default())),
+        slot(ffi::Py_tp_traverse, traverse as *mut c_void),
+        slot(ffi::Py_tp_clear, clear as *mut c_void),
+        slot(ffi::Py_tp_finalize, finalize as *mut c_void),
+        slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
+    ]
+}
+
+fn members(tail: ffi::Py_ssize_t) -> Vec<ffi::PyMemberDef> {
     let member = |name: &'static std::ffi::CStr, offset: usize| ffi::PyMemberDef {
         name: name.as_ptr(),
         type_code: ffi::Py_T_PYSSIZET,
@@ -107,19 +120,9 @@ fn slots(tail: ffi::Py_ssize_t) -> Vec<ffi::PyType_Slot> {
         flags: ffi::Py_READONLY,
         doc: std::ptr::null(),
     };
-    let members = vec![
+    vec![
         member(c"__dictoffset__", offset_of!(Tail, dict)),
         member(c"__weaklistoffset__", offset_of!(Tail, weak)),
-    ];
-    let slot = |slot: c_int, pfunc: *mut c_void| ffi::PyType_Slot { slot, pfunc };
-    vec![
-        slot(ffi::Py_tp_methods, leak_table(methods, ffi::PyMethodDef::zeroed())),
-        slot(ffi::Py_tp_getset, leak_table(attributes, ffi::PyGetSetDef::default())),
-        slot(ffi::Py_tp_members, leak_table(members, ffi::PyMemberDef::default())),
-        slot(ffi::Py_tp_traverse, traverse as *mut c_void),
-        slot(ffi::Py_tp_clear, clear as *mut c_void),
-        slot(ffi::Py_tp_finalize, finalize as *mut c_void),
-        slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
     ]
 }
 
