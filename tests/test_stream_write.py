@@ -295,6 +295,19 @@ def test_closing_inside_pause_writing(loop, connect, run, method):
     assert method == "abort" or len(received) == MIB
 
 
+def test_abort_of_a_paused_writer_tells_it_nothing_but_the_end(loop, connect, run):
+    transport, protocol, _ = connect(sndbuf=4096)
+
+    def write_and_abort():
+        transport.write(b"waits for its flush")
+        transport.write(pattern(MIB))
+        transport.abort()
+
+    loop.call_soon(write_and_abort)
+    run(protocol.lost)
+    assert protocol.calls == ["connection_made", "pause_writing", "connection_lost"]
+
+
 # ── order and flushing ───────────────────────────────────────────────────────────────────────
 
 

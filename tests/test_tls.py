@@ -196,6 +196,21 @@ def test_flow_control(tls_pair, run):
     assert client.calls.count("pause_writing") == client.calls.count("resume_writing")
 
 
+def test_abort_of_a_paused_writer_tells_it_nothing_but_the_end(tls_pair, run):
+    client, server = tls_pair()
+    server.transport.pause_reading()
+
+    async def main():
+        client.transport.write(b"waits for its flush")
+        write_until_paused(client)
+        client.transport.abort()
+
+    run(main())
+    run(client.lost)
+    assert "resume_writing" not in client.calls
+    server.transport.resume_reading()
+
+
 @pytest.mark.parametrize("rest", range(4, 84, 8))
 def test_a_writer_is_told_to_go_on_however_little_is_left(tls_pair, run, rest):
     """The last piece may leave too little behind for the transport below to call itself full."""

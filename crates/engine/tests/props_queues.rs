@@ -1,12 +1,15 @@
-//! [`Ready`] is a queue, [`WriteQueue`] a string of bytes.
+//! [`Ready`] is a queue, [`WriteQueue`](oxloop_engine::WriteQueue) a string of bytes.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 use std::collections::VecDeque;
-use std::io::IoSlice;
-use std::sync::LazyLock;
 
-use oxloop_engine::{Ready, WriteQueue};
+#[path = "models/write_queue.rs"]
+mod write_queue;
+
+use oxloop_engine::Ready;
 use proptest::prelude::*;
+
+use write_queue::{Both, WriteOp};
 
 fn config() -> ProptestConfig {
     ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) }
@@ -28,16 +31,6 @@ fn ready_ops() -> impl Strategy<Value = Vec<ReadyOp>> {
     prop::collection::vec(op, 0..100)
 }
 
-#[derive(Clone, Debug)]
-enum WriteOp {
-    Copy(usize),
-    /// So many bytes, of which the first were sent already.
-    Hold(usize, usize),
-    Advance(usize),
-    AdvanceAll,
-    Clear,
-}
-
 /// Mostly small; some fill a chunk.
 fn size() -> impl Strategy<Value = usize> {
     prop_oneof![20 => 0..300_usize, 5 => 0..5000_usize, 1 => 60_000..70_000_usize]
@@ -53,77 +46,6 @@ fn write_ops() -> impl Strategy<Value = Vec<WriteOp>> {
         1 => Just(WriteOp::Clear),
     ];
     prop::collection::vec(op, 0..40)
-}
-
-/// The queue, and the bytes that it should hold.
-#[derive(Default)]
-struct Both {
-    queue: WriteQueue<Vec<u8>>,
-    model: Vec<u8>,
-    written: usize,
-}
-
-impl Both {
-    /// The next bytes of an endless string whose period is longer than any queue.
-    fn bytes(&mut self, len: usize) -> Vec<u8> {
-        static PERIOD: LazyLock<Vec<u8>> = LazyLock::new(|| {
-            let scatter = |number: u32| (number.wrapping_mul(2_654_435_761) >> 24) as u8;
-            (0..1 << 18).map(scatter).collect()
-        });
-        let first = self.written % (PERIOD.len() / 2);
-        self.written += len;
-        PERIOD[first..first + len].to_vec()
-    }
-
-    fn apply(&mut self, op: &WriteOp) {
-        match *op {
-            WriteOp::Copy(len) => {
-                let data = self.bytes(len);
-                self.queue.copy(&data).unwrap();
-                self.model.extend_from_slice(&data);
-            }
-            WriteOp::Hold(len, start) => {
-                let data = self.bytes(len);
-                self.model.extend_from_slice(&data[start..]);
-                self.queue.hold(data, start).unwrap();
-            }
-            WriteOp::Advance(count) => self.advance(count.min(self.model.len())),
-            WriteOp::AdvanceAll => self.advance(self.model.len()),
-            WriteOp::Clear => {
-                self.queue.clear();
-                self.model.clear();
-            }
-        }
-    }
-
-    fn advance(&mut self, count: usize) {
-        self.queue.advance(count);
-        self.model.drain(..count);
-    }
-
-    /// What up to `count` pieces have, and how many there are.
-    fn pieces(&self, count: usize) -> (Vec<u8>, usize) {
-        let mut slices = vec![IoSlice::new(&[]); count];
-        let filled = self.queue.pieces(&mut slices);
-        let pieces: Vec<&[u8]> = slices[..filled].iter().map(|slice| &**slice).collect();
-        (pieces.concat(), filled)
-    }
-
-    fn check(&self) -> Result<(), TestCaseError> {
-        prop_assert_eq!(self.queue.len(), self.model.len());
-        prop_assert_eq!(self.queue.is_empty(), self.model.is_empty());
-        let (all, count) = self.pieces(100);
-        prop_assert!(all == self.model, "{} bytes in {count} pieces are not the same", all.len());
-        let (some, filled) = self.pieces(3);
-        prop_assert!(filled == count.min(3) && self.model.starts_with(&some));
-        match self.queue.single() {
-            Some(piece) => prop_assert!(count == 1 && piece == self.model),
-            None => prop_assert!(count != 1),
-        }
-        // What is not empty makes progress: a send of nothing would look like a full kernel.
-        prop_assert!(self.model.is_empty() || !some.is_empty());
-        Ok(())
-    }
 }
 
 #[test]
@@ -183,7 +105,7 @@ proptest! {
         let mut both = Both::default();
         for op in &ops {
             both.apply(op);
-            both.check()?;
+            both.check();
         }
     }
 

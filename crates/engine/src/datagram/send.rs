@@ -186,7 +186,9 @@ impl<H: Host> Engine<H> {
             self.flush_endpoint_later(key);
             return Some(Step::DatagramFailed(key, error));
         }
-        let resume = endpoint.flow.resumes(endpoint.outbox.size());
+        // Who has aborted is told nothing but the end.
+        let alive = endpoint.output != Output::Dead;
+        let resume = alive && endpoint.flow.resumes(endpoint.outbox.size());
         let done = endpoint.outbox.is_empty() && endpoint.output == Output::ClosesAfterQueue;
         (resume || done).then_some(Step::Flushed(key, Flushed { resume }))
     }

@@ -322,7 +322,8 @@ impl<H: Host> Engine<H> {
             return Some(Step::WriteFailed(key, error));
         }
         let (_, stream) = self.stream_mut(key)?;
-        if stream.flow.resumes(stream.queue.len()) {
+        // Who has aborted is told nothing but the end.
+        if stream.output != Output::Dead && stream.flow.resumes(stream.queue.len()) {
             if stream.file.as_ref().is_some_and(|file| file.is_over()) {
                 self.flush_later(key);
             }

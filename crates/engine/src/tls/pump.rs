@@ -193,6 +193,7 @@ impl<H: Host> Pump<H> {
     /// Does nothing any more; what was not sent is dropped.
     pub fn abort(&self) {
         self.state.phase.set(Phase::Dead);
+        self.state.aborted.set(true);
         self.backlog.borrow_mut().clear();
         drop(self.ending.take());
     }
@@ -363,6 +364,11 @@ impl<H: Host> Pump<H> {
         if self.backlog.borrow().is_empty() {
             return None;
         }
+        if state.stuck.get() && state.cut.get() && state.is(Phase::Closing) {
+            // What it waits for can never come.
+            self.backlog.borrow_mut().clear();
+            return None;
+        }
         if state.blocked.get() || state.stuck.get() {
             return Some(TlsStep::Idle);
         }
@@ -418,6 +424,9 @@ impl<H: Host> Pump<H> {
             state.phase.set(Phase::Dead);
             return Some(TlsStep::Failed(error));
         }
+        if !state.is(Phase::Closing) {
+            return Some(TlsStep::Idle);
+        }
         let progress = self.run(TlsSession::shutdown);
         if !state.is(Phase::Closing) {
             return Some(TlsStep::Idle);
@@ -461,10 +470,14 @@ impl<H: Host> Pump<H> {
     /// Reads for nobody; whether the peer has said goodbye.
     fn discard(&self, buffer: &mut [u8]) -> Result<bool, Failure<H>> {
         loop {
-            match self.run(|session| session.read(buffer))? {
+            let taken = self.run(|session| session.read(buffer));
+            if self.state.is(Phase::Dead) {
+                // Its owner aborted it from within: whatever came of it is for nobody.
+                return Ok(false);
+            }
+            match taken? {
                 Taken::Ended => return Ok(true),
                 Taken::Blocked => return Ok(false),
-                Taken::Bytes(_) if self.state.is(Phase::Dead) => return Ok(false),
                 Taken::Bytes(_) => {}
             }
         }

@@ -42,6 +42,8 @@ pub(super) struct State {
     /// Bytes of the backlog that are with the session.
     pub(super) away: Cell<usize>,
     pub(super) flow: Cell<Flow>,
+    /// Its owner is told nothing any more.
+    pub(super) aborted: Cell<bool>,
 }
 
 /// What the writer has to be told.
@@ -65,6 +67,7 @@ impl State {
             forgiving: Cell::new(false),
             away: Cell::new(0),
             flow: Cell::new(Flow { limits, paused: false }),
+            aborted: Cell::new(false),
         }
     }
 
@@ -74,6 +77,9 @@ impl State {
 
     /// What changes for the writer with `waiting` bytes that are not sent.
     pub(super) fn flow_change(&self, waiting: usize) -> Option<FlowChange> {
+        if self.aborted.get() {
+            return None;
+        }
         let mut flow = self.flow.get();
         let change = if flow.pauses(waiting) {
             Some(FlowChange::Pause)

@@ -364,3 +364,22 @@ fn held_bytes_are_sent_as_they_are() {
     assert!(bench.engine.send_queued(key));
     assert_eq!(bench.kernel.posted(3), [[b"held".to_vec()]]);
 }
+
+#[test]
+fn a_writer_that_waits_is_not_told_to_go_on_by_an_abort() {
+    let mut bench = Bench::default();
+    let key = endpoint(&mut bench, 3, "e");
+    bench.engine.set_limits(key, Limits { low: 10, high: 50 });
+    soon(&mut bench.engine, "send and abort");
+    bench.kernel.room(3, Ok(1));
+    bench.kernel.room(3, Ok(0));
+    bench.kernel.room(3, Ok(0));
+    let log = bench.turn(|engine, _| {
+        assert_fine(&send(engine, key, b"at once"));
+        assert_fine(&send(engine, key, b"to be flushed"));
+        assert_pause(&send(engine, key, &[0; 100]));
+        assert!(engine.abort(key));
+    });
+    assert_eq!(log, ["send and abort"]);
+    assert!(bench.just_turn().is_empty());
+}

@@ -6,8 +6,8 @@ use oxloop_engine::testing::Bench;
 use oxloop_engine::{Closing, Interest, Key, Settled};
 
 use crate::setup::{
-    FLUSHED, assert_closing, assert_fine, blocked_stream, finishes, is_closed, readable, soon,
-    stream, writable, write,
+    FLUSHED, assert_closing, assert_fine, assert_pause, blocked_stream, finishes, is_closed,
+    readable, soon, stream, writable, write,
 };
 
 /// A stream that was closed with ten bytes queued, of which the kernel takes none.
@@ -243,4 +243,19 @@ fn a_stream_may_be_released_when_it_finishes() {
     });
     assert_eq!(log, ["job", FLUSHED]);
     assert_eq!(bench.engine.conn(key), None);
+}
+
+#[test]
+fn a_writer_that_waits_is_not_told_to_go_on_by_an_abort() {
+    let mut bench = Bench::default();
+    let key = stream(&mut bench, 3, "s");
+    soon(&mut bench.engine, "write and abort");
+    bench.kernel.room(3, Ok(0));
+    let log = bench.turn(|engine, _| {
+        assert_fine(&write(engine, key, b"to be flushed"));
+        assert_pause(&write(engine, key, &[b'x'; 100_000]));
+        assert!(engine.abort(key));
+    });
+    assert_eq!(log, ["write and abort"]);
+    assert!(bench.just_turn().is_empty());
 }

@@ -1,6 +1,6 @@
 //! How a TLS connection ends: by goodbyes, without one, or by an abort.
 
-use oxloop_engine::Farewell;
+use oxloop_engine::{Farewell, FlowChange};
 
 use crate::tls_pump::{drive, feed, new_pump, open_pump, write};
 
@@ -173,4 +173,28 @@ fn an_abort_drops_what_was_not_sent() {
     pump.abort();
     assert!(drive(&pump).is_empty());
     assert_eq!((pump.queued(), pump.close()), (0, Farewell::Already));
+}
+
+#[test]
+fn what_waits_for_a_peer_that_is_gone_does_not_keep_the_connection() {
+    let pump = open_pump();
+    feed(&pump, b"W");
+    write(&pump, b"never sent");
+    assert!(drive(&pump).is_empty());
+    pump.cut(false);
+    assert_eq!(drive(&pump), ["ended"]);
+    pump.close();
+    assert_eq!(drive(&pump), ["closed"]);
+    assert_eq!(pump.queued(), 0);
+}
+
+#[test]
+fn a_writer_that_waits_is_not_told_to_go_on_by_an_abort() {
+    let pump = open_pump();
+    pump.set_blocked(true);
+    write(&pump, &[b'x'; 200]);
+    assert_eq!(pump.flow_change(0), Some(FlowChange::Pause));
+    pump.abort();
+    assert_eq!(pump.flow_change(0), None);
+    assert!(pump.is_write_paused());
 }

@@ -299,3 +299,19 @@ fn a_close_from_within_a_read_delivers_nothing_more() {
     });
     assert_eq!(feed(&pump, b"D\x02ab"), ["output \"G\""]);
 }
+
+#[test]
+fn an_error_behind_an_abort_from_within_is_told_to_nobody() {
+    for goodbye_said in [false, true] {
+        let pump = inside(open_pump(), |pump, name| {
+            if name == "read" {
+                pump.abort();
+            }
+        });
+        assert_eq!(pump.close(), Farewell::Begun);
+        if goodbye_said {
+            assert_eq!(drive(&pump), ["output \"G\""]);
+        }
+        assert!(feed(&pump, b"?").is_empty());
+    }
+}
