@@ -27,7 +27,7 @@ TOOLS_READY := $(VENV)/.tools
 export PYO3_PYTHON := $(abspath $(BIN)/python)
 
 .PHONY: help run build extensions test test-all fmt lint test-rust test-python conformance torture \
-	torture-full soak refcounts downstream integration sdist audit bench docs site clean
+	torture-full soak refcounts asan loom fuzz miri downstream integration sdist audit bench docs site clean
 
 help: ## list the targets
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -98,6 +98,29 @@ soak: build ## mixed load for SECONDS, and whether anything grows under it
 
 refcounts: $(TOOLS_READY) ## repeat each test on a debug build of CPython: are references left behind?
 	$(BIN)/python tools/refcounts.py $(DEBUG_PYTHON)
+
+asan: $(TOOLS_READY) ## the Rust and Python tests under AddressSanitizer (a nightly; ARGS=... for pytest)
+	$(BIN)/python tools/asan.py $(ARGS)
+
+loom: ## what threads share, under a model checker: every interleaving
+	CARGO_TARGET_DIR=target/loom RUSTFLAGS="--cfg loom" \
+		cargo test --quiet --release --package oxloop-engine --test loom
+
+FUZZERS := stream pump timers write_queue
+fuzz: ## random operations against plain models, SECONDS each (a nightly; installs cargo-fuzz)
+	cargo fuzz --version >/dev/null 2>&1 || cargo install --locked --quiet cargo-fuzz
+	for name in $(FUZZERS); do \
+		mkdir -p fuzz/corpus/$$name; \
+		cargo +nightly fuzz run $$name fuzz/corpus/$$name crates/engine/tests/corpus/$$name -- \
+			-max_total_time=$(or $(SECONDS),60) -max_len=1500 -timeout=20 -print_final_stats=1; \
+	done
+
+MIRI := MIRIFLAGS=-Zmiri-disable-isolation CARGO_TARGET_DIR=target/miri cargo +nightly miri
+miri: ## unsafe code that makes no system call, in Rust's interpreter (a nightly with miri)
+	@$(MIRI) --version >/dev/null 2>&1 || { \
+		echo "this nightly has no miri: rustup +nightly component add miri rust-src" >&2; exit 1; }
+	$(MIRI) test --package oxloop-os --lib name::
+	$(MIRI) test --package oxloop-engine --test engine datagram
 
 # An environment of its own: the peers, and a server that would choose them.
 BENCH := target/bench

@@ -53,8 +53,8 @@ MAY_LEAK = (
 
 
 def run(*command: str | Path, **environment: str | Path) -> int:
-    environment = {name: str(value) for name, value in environment.items()}
-    return subprocess.run(command, cwd=ROOT, env=os.environ | environment, check=False).returncode
+    env = os.environ | {name: str(value) for name, value in environment.items()}
+    return subprocess.run(command, cwd=ROOT, env=env, check=False).returncode
 
 
 def output_of(*command: str) -> str:
@@ -83,10 +83,9 @@ def runtime() -> Path:
     shutil.copy(archives[0], archive)
     # What begins it before the program is for programs alone.
     members = output_of("ar", "t", str(archive)).split()
-    subprocess.run(
-        ["ar", "d", archive, *(name for name in members if "preinit" in name)], check=True
-    )
-    command = ["cc", "-shared", "-o", library, "-Wl,--whole-archive", archive]
+    early = [name for name in members if "preinit" in name]
+    subprocess.run(["ar", "d", str(archive), *early], check=True)
+    command = ["cc", "-shared", "-o", str(library), "-Wl,--whole-archive", str(archive)]
     command += ["-Wl,--no-whole-archive", "-lpthread", "-ldl", "-lm", "-lrt", "-lresolv"]
     subprocess.run(command, check=True)
     return library
