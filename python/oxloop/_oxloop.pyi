@@ -195,7 +195,7 @@ class Loop:
     ) -> SSLTransport: ...
     def _protect(
         self,
-        transport: StreamTransport,
+        transport: StreamTransport | SSLTransport,
         protocol: asyncio.BaseProtocol,
         sslcontext: ssl.SSLContext,
         waiter: asyncio.Future[None],
