@@ -30,6 +30,8 @@ pub struct Engine<H: Host> {
     pub(crate) resolver: Resolver<H>,
     /// Streams and endpoints with something to flush.
     pub(crate) dirty: VecDeque<Key>,
+    /// How many bytes of large writes have joined others since there was nothing to flush.
+    pub(crate) joined: usize,
     /// Where streams read to.
     pub(crate) scratch: Vec<u8>,
     /// Where datagrams are received.
@@ -61,6 +63,7 @@ impl<H: Host> Engine<H> {
             inbox: Inbox::new(),
             resolver: Resolver::default(),
             dirty: VecDeque::new(),
+            joined: 0,
             scratch: Vec::new(),
             mail: Mail::default(),
             batch: Batch::default(),

@@ -40,6 +40,8 @@ pub enum Step<H: Host> {
     /// The stream is about to be flushed, and its owner asked for this by
     /// [`Engine::fill_later`](crate::Engine::fill_later): write now.
     Fill(Key),
+    /// More than the high mark is left of what was flushed: the writer is to be told to pause.
+    Full(Key),
     /// What was queued has been sent, or enough of it; see [`Flushed`].
     Flushed(Key, Flushed),
     /// The file of [`Engine::send_file`](crate::Engine::send_file) is over.
@@ -122,6 +124,7 @@ impl<H: Host> fmt::Debug for Step<H> {
             Step::Datagram(key) => write!(f, "Datagram({key:?})"),
             Step::DatagramFailed(key, error) => write!(f, "DatagramFailed({key:?}, {error})"),
             Step::Fill(key) => write!(f, "Fill({key:?})"),
+            Step::Full(key) => write!(f, "Full({key:?})"),
             Step::Flushed(key, flushed) => write!(f, "Flushed({key:?}, {flushed:?})"),
             Step::FileSent(key, sent) => write!(f, "FileSent({key:?}, {sent:?})"),
             Step::WriteFailed(key, error) => write!(f, "WriteFailed({key:?}, {error})"),

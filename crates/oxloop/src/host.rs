@@ -46,6 +46,8 @@ pub(crate) trait Endpoint {
     fn read_failed(self: Rc<Self>, _hub: &Rc<Hub>, _key: Key, _error: io::Error) {}
     /// The stream is about to be flushed.
     fn fill(self: Rc<Self>, _hub: &Rc<Hub>, _key: Key) {}
+    /// The flush has left too much behind: the writer is to pause.
+    fn full(self: Rc<Self>, _hub: &Rc<Hub>, _key: Key) {}
     /// Enough has been sent.
     fn flushed(self: Rc<Self>, _hub: &Rc<Hub>, _key: Key, _flushed: Flushed) {}
     fn file_sent(self: Rc<Self>, _hub: &Rc<Hub>, _key: Key, _sent: FileSent) {}

@@ -2,8 +2,9 @@
 //!
 //! A small write is queued and leaves at the next flush: after the I/O event's callback that wrote
 //! it, or after the batch of ready jobs. So a burst of writes is one system call, and no answer
-//! waits for another connection's callback. A large write leaves at once, and so does what exceeds
-//! the high water mark, before its writer is told to pause.
+//! waits for another connection's callback. What exceeds the high water mark leaves at once, before
+//! its writer is told to pause, and so does a large write; but a few large ones that need no copy
+//! wait for each other, too: the kernel spends less on a byte the more of them it gets in one call.
 
 use std::io::{self, IoSlice};
 
@@ -15,10 +16,14 @@ use crate::kernel::Kernel;
 use crate::slots::Key;
 use crate::step::{Flushed, Step};
 use crate::stream::medium::Medium;
-use crate::stream::{Limits, Output, WriteQueue, stream_of};
+use crate::stream::{Limits, Output, Stream, WriteQueue, stream_of};
 
-/// A write of this size (bytes) does not wait for others to join it.
+/// A write of this size (bytes) is large: it waits for others to join it only where it is held.
 const AT_ONCE: usize = 64 * 1024;
+/// So many high water marks of a stream large writes may fill while they wait.
+const JOINED_MARKS: usize = 8;
+/// As much of all streams together (bytes): it is memory that would be free again after a call.
+const JOINED_AT_MOST: usize = 4 * 1024 * 1024;
 /// A write of this size (bytes) is kept where it is rather than copied, if its host can hold it.
 const HOLD_FROM: usize = 2 * 1024;
 /// Pieces that one system call sends.
@@ -90,9 +95,14 @@ impl<H: Host> Engine<H> {
         if !matches!(stream.output, Output::Open | Output::ClosesAfterQueue) {
             return Wrote::Closed;
         }
+        let held = if data.len() >= HOLD_FROM { hold() } else { None };
         let large = data.len() >= at_once || stream.medium.writes_at_once();
+        let joins = large
+            && held.is_some()
+            && stream.has_room_to_join(data.len())
+            && self.joined + data.len() <= JOINED_AT_MOST;
         let mut start = 0;
-        if large && stream.queue.is_empty() {
+        if large && !joins && stream.queue.is_empty() {
             match stream.medium.write(&**kernel, fd, data) {
                 Ok(sent) if sent == data.len() => return Wrote::Fine,
                 Ok(sent) => (start, stream.blocked) = (sent, true),
@@ -103,15 +113,18 @@ impl<H: Host> Engine<H> {
                 },
             }
         }
-        let held = if data.len() - start >= HOLD_FROM { hold() } else { None };
         let queued = match held {
-            Some(bytes) => stream.queue.hold(bytes, start),
-            None => stream.queue.copy(&data[start..]),
+            Some(bytes) if data.len() - start >= HOLD_FROM => stream.queue.hold(bytes, start),
+            _ => stream.queue.copy(&data[start..]),
         };
         let sent = if queued.is_err() {
             self.fail_writing(key, io::ErrorKind::OutOfMemory.into())
         } else if stream.blocked {
             self.reactor.update(key).or_else(|error| self.fail_writing(key, error))
+        } else if joins {
+            self.joined += data.len();
+            self.flush_later(key);
+            return Wrote::Fine;
         } else if large {
             self.send_early(key)
         } else {
@@ -264,6 +277,7 @@ impl<H: Host> Engine<H> {
                 return step;
             }
         }
+        self.joined = 0;
         None
     }
 
@@ -334,6 +348,9 @@ impl<H: Host> Engine<H> {
             return Some(Step::FileSent(key, sent));
         }
         let (_, stream) = self.stream_mut(key)?;
+        if stream.output == Output::Open && stream.flow.pauses(stream.queue.len()) {
+            return Some(Step::Full(key));
+        }
         let done = stream.is_drained() && stream.output == Output::ClosesAfterQueue;
         done.then_some(Step::Flushed(key, Flushed { resume: false }))
     }
@@ -423,6 +440,14 @@ impl<H: Host> Engine<H> {
         }
         let Some((_, stream)) = self.stream_mut(key) else { return Wrote::Fine };
         if stream.flow.pauses(stream.queue.len()) { Wrote::Pause } else { Wrote::Fine }
+    }
+}
+
+impl<H: Host> Stream<H> {
+    /// Whether a large write of this length may wait for others, instead of being sent at once.
+    fn has_room_to_join(&self, len: usize) -> bool {
+        let room = self.flow.limits.high.saturating_mul(JOINED_MARKS);
+        !self.blocked && !self.medium.writes_at_once() && self.queue.len() + len <= room
     }
 }
 

@@ -131,6 +131,7 @@ impl Bench {
                 format!("{} datagram failed: {}", conn(*key), error.kind())
             }
             Step::Fill(key) => format!("{} fill", conn(*key)),
+            Step::Full(key) => format!("{} full", conn(*key)),
             Step::Flushed(key, flushed) => {
                 format!("{} flushed, resume {}", conn(*key), flushed.resume)
             }

@@ -143,6 +143,7 @@ fn turns(hub: &Rc<Hub>, main: &mut dyn FnMut(Key) -> bool) -> Result<()> {
                 tell(hub, key, |conn| conn.datagram_failed(hub, key, error));
             }
             Step::Fill(key) => tell(hub, key, |conn| conn.fill(hub, key)),
+            Step::Full(key) => tell(hub, key, |conn| conn.full(hub, key)),
             Step::Flushed(key, flushed) => tell(hub, key, |conn| conn.flushed(hub, key, flushed)),
             Step::FileSent(key, sent) => tell(hub, key, |conn| conn.file_sent(hub, key, sent)),
             Step::WriteFailed(key, error) => {

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::Waker;
 
-use oxloop_engine::{Address, End, Fd, FileSent, Flushed, Key};
+use oxloop_engine::{Address, End, Fd, FileSent, Flushed, Key, Wrote};
 use oxloop_os::socket;
 
 use super::{Transport, Upper, protocol_failed};
@@ -302,6 +302,10 @@ impl Endpoint for Connection {
         if let Some(tls) = self.tls() {
             tls.fill(&self);
         }
+    }
+
+    fn full(self: Rc<Self>, _: &Rc<Hub>, _: Key) {
+        self.wrote(Wrote::Pause);
     }
 
     fn flushed(self: Rc<Self>, _: &Rc<Hub>, key: Key, flushed: Flushed) {

@@ -123,6 +123,7 @@ fn turns(slf: &Bound<'_, Loop>, signals: &mut Signals) -> PyResult<()> {
                 Transport::datagram_failed(py, this, key, &error)?;
             }
             Step::Fill(key) => Transport::fill(py, this, key)?,
+            Step::Full(key) => Transport::full(py, this, key)?,
             Step::Flushed(key, flushed) => Transport::flushed(py, this, key, flushed)?,
             Step::FileSent(key, sent) => Transport::file_sent(py, this, key, sent)?,
             Step::WriteFailed(key, error) => Transport::write_failed(py, this, key, &error)?,

@@ -118,6 +118,14 @@ impl Transport<'_> {
         }
     }
 
+    /// What was queued has been sent but for more than the high mark.
+    pub(crate) fn full(py: Python<'_>, owner: &Loop, key: Key) -> PyResult<()> {
+        let conn = owner.engine().conn(key).map(|conn| conn.clone_ref(py));
+        let Some(conn) = conn else { return Ok(()) };
+        let Some(this) = Transport::of(&conn) else { return Ok(()) };
+        this.call_protocol(py, |_| this.wrote(py, Wrote::Pause)).map(drop)
+    }
+
     /// What was queued has been sent, or enough of it.
     pub(crate) fn flushed(
         py: Python<'_>,
