@@ -30,7 +30,7 @@ pub struct Engine<H: Host> {
     pub(crate) resolver: Resolver<H>,
     /// Streams and endpoints with something to flush.
     pub(crate) dirty: VecDeque<Key>,
-    /// How many bytes of large writes have joined others since there was nothing to flush.
+    /// About how many bytes of large writes wait for others to join them; none if nothing is dirty.
     pub(crate) joined: usize,
     /// Where streams read to.
     pub(crate) scratch: Vec<u8>,

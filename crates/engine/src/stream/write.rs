@@ -358,8 +358,9 @@ impl<H: Host> Engine<H> {
     /// Sends the queue and what follows it, or what the kernel takes of them. An error has emptied
     /// the queue; one of the file is the file's alone.
     pub(super) fn send_queue(&mut self, key: Key) -> io::Result<()> {
-        let Engine { kernel, reactor, .. } = self;
+        let Engine { kernel, reactor, joined, .. } = self;
         let Some((fd, stream)) = stream_of(reactor, key) else { return Ok(()) };
+        *joined = joined.saturating_sub(stream.queue.len());
         let was_blocked = stream.blocked;
         stream.blocked = false;
         while !stream.queue.is_empty() {

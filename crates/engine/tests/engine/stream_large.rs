@@ -153,6 +153,17 @@ fn large_writes_that_are_held_join_until_they_are_eight_high_marks() {
 }
 
 #[test]
+fn who_writes_without_end_in_one_job_goes_on_joining() {
+    let mut bench = Bench::default();
+    let key = stream(&mut bench, 3, "s");
+    let data = pattern(256 * KIB);
+    for _ in 0..99 {
+        assert_fine(&write_held(&mut bench.engine, key, &data));
+    }
+    assert_eq!((bench.kernel.sends(), bench.engine.buffered(key)), (33, 0));
+}
+
+#[test]
 fn a_small_write_behind_large_ones_takes_them_along() {
     let mut bench = Bench::default();
     let key = stream(&mut bench, 3, "s");
