@@ -19,8 +19,8 @@ pub(crate) struct Watch<H: Host> {
     idle: u8,
 }
 
-/// Events without a job that a registration made by [`Engine::watch_once`] survives. Its owner is
-/// given one turn to take the data and ask for the next.
+/// Events without a job that a registration survives. Its owner is given one turn to take the data
+/// and ask for the next.
 const IDLE_EVENTS: u8 = 1;
 
 impl<H: Host> Watch<H> {
@@ -145,7 +145,8 @@ impl<H: Host> Engine<H> {
         None
     }
 
-    /// Stops watching one direction of `fd`; the job that did, if there was one.
+    /// Stops watching one direction of `fd`; the job that did, if there was one. The poller need not
+    /// be told at once: see `lingers`.
     pub fn unwatch(&mut self, fd: Fd, direction: Direction) -> Option<H::Job> {
         let key = self.reactor.key_of(fd)?;
         self.unwatch_key(key, direction)
@@ -154,7 +155,9 @@ impl<H: Host> Engine<H> {
     /// As [`Engine::unwatch`], by the key of a [`Step::Watch`](crate::Step::Watch).
     pub fn unwatch_key(&mut self, key: Key, direction: Direction) -> Option<H::Job> {
         let job = self.swap_side(key, direction, None);
-        self.drop_if_unused(key);
+        if !self.lingers(key) {
+            self.drop_if_unused(key);
+        }
         job
     }
 
@@ -189,6 +192,7 @@ impl<H: Host> Engine<H> {
     pub fn owner_of(&self, fd: Fd) -> Owner<'_, H> {
         match self.reactor.key_of(fd).and_then(|key| self.reactor.get(key)) {
             None => Owner::Nobody,
+            Some(source) if source.is_idle_watch() => Owner::Nobody,
             Some(source) => match &source.kind {
                 Kind::Watch(_) => Owner::Watch,
                 Kind::Stream(stream) => Owner::Stream(&stream.conn),
@@ -213,6 +217,19 @@ impl<H: Host> Engine<H> {
             }
             _ => job,
         }
+    }
+
+    /// Whether a registration without jobs stays until something comes: who reads at times, reads
+    /// again. Room to write would come at once.
+    fn lingers(&mut self, key: Key) -> bool {
+        let Some(Source { kind: Kind::Watch(watch), armed, .. }) = self.reactor.get_mut(key) else {
+            return false;
+        };
+        let lingers = watch.wanted() == Interest::NONE && armed.read && !armed.write;
+        if lingers {
+            watch.idle = 0;
+        }
+        lingers
     }
 
     fn drop_if_unused(&mut self, key: Key) {

@@ -25,7 +25,7 @@ macro_rules! names {
 }
 
 names! {
-    context, time, name, eager_start, _run, _run_once, _cancelled, Future, Task,
+    context, time, name, fileno, data, _transports, eager_start, _run, _run_once, _cancelled, Future, Task,
     connection_made, connection_lost, data_received, eof_received,
     datagram_received, error_received,
     get_buffer, buffer_updated, pause_writing, resume_writing,

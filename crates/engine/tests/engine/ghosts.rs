@@ -7,16 +7,17 @@ use std::time::Duration;
 use oxloop_engine::testing::Bench;
 
 use crate::setup::{
-    add_reader, add_writer, call_at, fd, polls, readable, remove_reader, soon, stream,
+    add_reader, add_writer, call_at, fd, polls, readable, remove_reader, remove_writer, soon,
+    stream, writable,
 };
 
 /// A loop with a live reader, and a ghost that makes every wait return at once.
 fn haunted() -> Bench {
     let mut bench = Bench::default();
     add_reader(&mut bench.engine, 3, "live");
-    add_reader(&mut bench.engine, 4, "dead");
+    add_writer(&mut bench.engine, 4, "dead");
     bench.kernel.orphan(4);
-    remove_reader(&mut bench.engine, 4);
+    remove_writer(&mut bench.engine, 4);
     bench.kernel.calls();
     bench
 }
@@ -83,10 +84,10 @@ fn an_owner_whose_file_is_closed_does_not_stop_the_others_from_coming_back() {
 fn a_removal_in_the_same_batch_is_no_ghost() {
     let mut bench = Bench::default();
     add_reader(&mut bench.engine, 3, "first");
-    add_reader(&mut bench.engine, 4, "removed");
-    readable(&bench, &[3, 4]);
+    add_writer(&mut bench.engine, 4, "removed");
+    bench.kernel.ready(&[(3, true, false), (4, false, true)]);
     bench.turn(|engine, _| {
-        remove_reader(engine, 4);
+        remove_writer(engine, 4);
     });
     assert!(!bench.kernel.calls().contains(&"renew".to_owned()));
 }
@@ -94,39 +95,43 @@ fn a_removal_in_the_same_batch_is_no_ghost() {
 #[test]
 fn a_removal_by_a_job_after_the_poll_is_no_ghost() {
     let mut bench = Bench::default();
-    add_reader(&mut bench.engine, 3, "removed");
+    add_writer(&mut bench.engine, 3, "removed");
     soon(&mut bench.engine, "job");
-    readable(&bench, &[3]);
+    writable(&bench, &[3]);
     bench.turn(|engine, _| {
-        remove_reader(engine, 3);
+        remove_writer(engine, 3);
     });
-    assert_eq!(bench.kernel.calls(), ["add 3 r", "remove 3"]);
+    assert_eq!(bench.kernel.calls(), ["add 3 w", "remove 3"]);
 }
 
 #[test]
 fn a_ghost_that_hides_behind_a_removal_is_laid_in_the_next_turn() {
     let mut bench = haunted();
-    readable(&bench, &[3]);
+    add_writer(&mut bench.engine, 5, "removed");
+    bench.kernel.calls();
+    writable(&bench, &[5]);
     bench.turn(|engine, _| {
-        remove_reader(engine, 3);
+        remove_writer(engine, 5);
     });
-    assert_eq!(bench.kernel.calls(), ["remove 3"]);
+    assert_eq!(bench.kernel.calls(), ["remove 5"]);
     bench.just_turn();
-    assert_eq!(bench.kernel.calls(), ["renew"]);
+    assert_eq!(bench.kernel.calls(), ["renew", "add 3 r"]);
 }
 
 #[test]
 fn a_removal_by_a_timer_does_not_hide_the_next_turns_ghost() {
     let mut bench = haunted();
+    add_writer(&mut bench.engine, 5, "removed");
+    bench.kernel.calls();
     bench.kernel.fail("wait", ErrorKind::Interrupted);
     call_at(&mut bench.engine, 0.0, "timer");
     bench.turn(|engine, step| {
         if step == "timer" {
-            remove_reader(engine, 3);
+            remove_writer(engine, 5);
         }
     });
     bench.just_turn();
-    assert_eq!(bench.kernel.calls(), ["remove 3", "renew"]);
+    assert_eq!(bench.kernel.calls(), ["remove 5", "renew", "add 3 r"]);
 }
 
 #[test]
@@ -172,6 +177,19 @@ fn who_is_not_registered_anew_is_so_as_soon_as_there_is_room() {
         assert_eq!(bench.just_turn(), ["live"]);
         assert!(bench.kernel.calls().is_empty());
     }
+}
+
+#[test]
+fn a_ghost_of_a_reader_that_was_removed_is_laid_as_well() {
+    let mut bench = Bench::default();
+    add_reader(&mut bench.engine, 3, "dead");
+    bench.kernel.orphan(3);
+    remove_reader(&mut bench.engine, 3);
+    bench.kernel.calls();
+    for _ in 0..4 {
+        assert!(bench.just_turn().is_empty());
+    }
+    assert_eq!(bench.kernel.calls(), ["remove 3", "renew"]);
 }
 
 #[test]

@@ -139,6 +139,10 @@ fn who_gives_up_is_deregistered() {
     let mut bench = Bench::default();
     read_once(&mut bench, "recv");
     assert_eq!(remove_reader(&mut bench.engine, 3), Some("recv"));
+    for _ in 0..2 {
+        readable(&bench, &[3]);
+        assert!(bench.just_turn().is_empty());
+    }
     assert_eq!(bench.kernel.calls(), ["add 3 r", "remove 3"]);
 }
 

@@ -5,10 +5,12 @@ use std::ffi::CStr;
 
 use oxloop_engine::{Direction, Fd, Key, Owner};
 use pyo3::Borrowed;
-use pyo3::exceptions::{PyMemoryError, PyOverflowError, PyTypeError};
+use pyo3::exceptions::{
+    PyAttributeError, PyMemoryError, PyOverflowError, PyTypeError, PyValueError,
+};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyInt;
+use pyo3::types::{PyDict, PyInt};
 
 use super::schedule::{given_context, handle};
 use super::{Loop, LoopRef};
@@ -16,7 +18,8 @@ use crate::errors::os_error;
 use crate::handle::{HandleKind, HandleRef};
 use crate::hooks::hooks;
 use crate::host::Job;
-use crate::raw::{Arguments, Ref, method};
+use crate::raw::{Arguments, Ref, dict_get, instance_dict, method};
+use crate::transport::call_method;
 
 pub(super) fn methods() -> Vec<(ffi::PyMethodDef, Option<&'static CStr>)> {
     vec![
@@ -216,19 +219,23 @@ fn ensure_fd_no_transport(
     this: LoopRef<'_>,
     given: Borrowed<'_, '_, PyAny>,
 ) -> PyResult<()> {
-    let fd = match given.extract::<i32>() {
-        Ok(fd) => Fd::new(fd),
-        // No descriptor has such a number.
-        Err(_) if given.is_instance_of::<PyInt>() => None,
-        Err(_) => Fd::new(hooks().get(py, "fileno_of")?.call1((given,))?.extract()?),
+    let number = match number_of(py, given)? {
+        None if !given.is_instance_of::<PyInt>() => {
+            hooks().get(py, "fileno_of")?.call1((given,))?.extract()?
+        }
+        number => number,
     };
-    let Some(fd) = fd else { return Ok(()) };
+    // No descriptor has such a number.
+    let Some(fd) = number.and_then(Fd::new) else { return Ok(()) };
     let transport = match this.native.engine().owner_of(fd) {
         Owner::Stream(transport) | Owner::Datagram(transport) => Some(transport.clone_ref(py)),
         // Borrowed transports (asyncio's, on our watches) are known to the base class.
         Owner::Watch => None,
         Owner::Nobody | Owner::Listener(_) | Owner::Child => return Ok(()),
     };
+    if transport.is_none() && knows_no_transports(py, this) {
+        return Ok(());
+    }
     hooks()
         .get(py, "refuse_used_fd")?
         .call1((this.bind(py), given, fd.raw(), transport.as_ref().map(|t| t.bind(py))))
@@ -248,14 +255,42 @@ fn watched<'py>(
 
 /// A descriptor as `selectors` takes it: an int, or an object with `fileno()`; not negative.
 fn descriptor(py: Python<'_>, given: Borrowed<'_, '_, PyAny>) -> PyResult<Fd> {
-    if let Ok(number) = given.extract::<i32>()
-        && let Some(fd) = Fd::new(number)
-    {
+    if let Some(fd) = number_of(py, given)?.and_then(Fd::new) {
         return Ok(fd);
     }
     let number: i32 = hooks().get(py, "fileobj_to_fd")?.call1((given,))?.extract()?;
     Fd::new(number)
         .ok_or_else(|| PyTypeError::new_err("fileno() returned a negative number: is it closed?"))
+}
+
+/// The number that was given, or that a `fileno()` gives. `None`: Python may know, or what is wrong.
+fn number_of(py: Python<'_>, given: Borrowed<'_, '_, PyAny>) -> PyResult<Option<i32>> {
+    if given.is_instance_of::<PyInt>() {
+        return Ok(given.extract().ok());
+    }
+    match call_method(py, &Ref::from(&*given), &hooks().names.fileno, None) {
+        Ok(number) => Ok(number.bind(py).cast_exact::<PyInt>().ok().and_then(|n| n.extract().ok())),
+        Err(error)
+            if error.is_instance_of::<PyAttributeError>(py)
+                || error.is_instance_of::<PyTypeError>(py)
+                || error.is_instance_of::<PyValueError>(py) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the base class has no transport in its list: then nobody need look for one.
+fn knows_no_transports(py: Python<'_>, this: LoopRef<'_>) -> bool {
+    let names = &hooks().names;
+    // A WeakValueDictionary, and the dict inside it.
+    let list = instance_dict(py, this.as_ptr())
+        .ok()
+        .and_then(|dict| dict_get(py, &dict, &names._transports))
+        .and_then(|list| instance_dict(py, list.as_ptr()).ok())
+        .and_then(|dict| dict_get(py, &dict, &names.data));
+    list.is_some_and(|list| list.bind(py).cast_exact::<PyDict>().is_ok_and(|list| list.is_empty()))
 }
 
 /// As [`descriptor`], also for an object that has been closed since it was watched.
