@@ -24,7 +24,7 @@ class Steps:
     """Each method prepares something and returns the calls that are to run without memory."""
 
     def __init__(self, loop):
-        self.loop, self.things = loop, []
+        self.loop, self.things, self.is_stepping = loop, [], False
 
     def pair(self):
         pair = socket.socketpair()
@@ -149,6 +149,7 @@ class Steps:
 
     def stepped(self, coroutine):
         """The first step of a coroutine, which is then closed."""
+        self.is_stepping = True
         asyncio._set_running_loop(self.loop)
         try:
             coroutine.send(None)
@@ -319,6 +320,8 @@ def sweep_case(way):
                     t.count("sweeps")
                     del calls
                     steps.close()
+                    if steps.is_stepping:  # 3.11 may have had no memory to take it back
+                        asyncio._set_running_loop(None)
                     check_nothing_is_set()
                     spin(loop)  # a `stop()` may be left
                     check_usable(loop)
