@@ -65,6 +65,18 @@ fn copies_join_in_chunks_that_do_not_grow_without_end() {
     assert_eq!(both.pieces(9).1, 4);
 }
 
+#[test]
+fn what_is_empty_is_no_piece() {
+    let mut both = Both::default();
+    for _ in 0..4 {
+        both.apply(&WriteOp::Hold(300, 300));
+        both.apply(&WriteOp::Copy(0));
+    }
+    both.apply(&WriteOp::Hold(300, 0));
+    both.check();
+    assert_eq!(both.pieces(9).1, 1);
+}
+
 /// How many jobs are taken at a time.
 const MOST: usize = 5;
 

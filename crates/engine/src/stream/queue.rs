@@ -38,6 +38,7 @@ impl<B: AsRef<[u8]>> WriteQueue<B> {
                 bytes.try_reserve(data.len())?;
                 bytes.extend_from_slice(data);
             }
+            _ if data.is_empty() => {}
             _ => {
                 let mut bytes = Vec::new();
                 bytes.try_reserve(data.len().max(FIRST))?;
@@ -52,6 +53,9 @@ impl<B: AsRef<[u8]>> WriteQueue<B> {
 
     /// Appends what `bytes` has from `start` on.
     pub fn hold(&mut self, bytes: B, start: usize) -> Result<(), TryReserveError> {
+        if bytes.as_ref().len() <= start {
+            return Ok(());
+        }
         self.chunks.try_reserve(1)?;
         self.len += bytes.as_ref().len().saturating_sub(start);
         self.chunks.push_back(Chunk::Held { bytes, start });
