@@ -264,9 +264,8 @@ impl<H: Host> Engine<H> {
                         continue;
                     }
                     if std::mem::take(&mut stream.filling) {
-                        if !stream.queue.is_empty() {
-                            self.flush_later(key);
-                        }
+                        // What was sent early, also the last of it, is told by the flush.
+                        self.flush_later(key);
                         return Some(Step::Fill(key));
                     }
                     if stream.blocked { None } else { self.flush(key) }

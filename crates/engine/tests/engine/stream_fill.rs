@@ -1,5 +1,6 @@
 //! Streams whose owner prepares something before each flush.
 
+use oxloop_engine::Limits;
 use oxloop_engine::testing::Bench;
 
 use crate::setup::{assert_fine, blocked_stream, soon, stream, write};
@@ -57,4 +58,16 @@ fn nobody_is_asked_for_a_stream_that_is_gone() {
     bench.engine.release(key);
     bench.engine.fill_later(key);
     assert!(bench.just_turn().is_empty());
+}
+
+#[test]
+fn a_writer_that_waits_is_told_to_go_on_although_the_last_of_it_was_sent_before_the_fill() {
+    let mut bench = Bench::default();
+    let key = stream(&mut bench, 3, "s");
+    bench.engine.set_limits(key, Limits { low: 1, high: 1000 });
+    write(&mut bench.engine, key, b"queued");
+    assert!(bench.engine.pause_writer(key));
+    bench.engine.fill_later(key);
+    bench.engine.flush_now(key).unwrap();
+    assert_eq!(bench.just_turn(), ["s fill", "s flushed, resume true"]);
 }
