@@ -87,8 +87,8 @@ audit: $(TOOLS_READY) ## licences and known weaknesses of what is built in (inst
 	$(BIN)/python -m pip install --quiet pip-audit
 	$(BIN)/python -m pip_audit --skip-editable
 
-torture: build ## try to break it: the quick form, a little of everything
-	$(BIN)/python tests/torture/run.py
+torture: build ## try to break it: the quick form, a little of everything, the same each time
+	$(BIN)/python tests/torture/run.py --seed $(or $(SEED),1)
 
 torture-full: build ## the same, much more of everything: a quarter of an hour and more
 	$(BIN)/python tests/torture/run.py --full

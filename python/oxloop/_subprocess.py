@@ -32,6 +32,16 @@ class SubprocessTransport(_hooks.BaseSubprocessTransport):
             **kwargs,
         )
 
+    def _process_exited(self, returncode):
+        super()._process_exited(returncode)
+        # Older versions wait for the pipes as well, which a closed transport may never have had.
+        waiters = self._exit_waiters
+        if waiters:
+            self._exit_waiters = type(waiters)()
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(returncode)
+
 
 class Subprocesses:
     """Part of :class:`oxloop.EventLoop`: starting children and learning of their end."""

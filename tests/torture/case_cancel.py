@@ -234,8 +234,9 @@ class Api:
         finally:
             with contextlib.suppress(ProcessLookupError):
                 child.kill()
-            await asyncio.shield(child.wait())
+            # First: before 3.12 a child has not ended while its output waits for a reader.
             child._transport.close()
+            await asyncio.shield(child.wait())
 
     async def subprocess_wait(self):
         child = await asyncio.create_subprocess_exec("/bin/true")

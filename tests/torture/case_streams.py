@@ -38,8 +38,10 @@ def first_difference(theirs, ours):
 @case(seconds=30)
 def programs_show_the_same_as_on_asyncio(t):
     theirs = importlib.import_module("asyncio").new_event_loop
-    end = time.monotonic() + t.scale(8, 240)
-    while time.monotonic() < end:
+    end = time.monotonic() + t.scale(20, 240)
+    for _ in range(t.scale(300, 100_000)):
+        if time.monotonic() > end:
+            break
         seed = t.random.getrandbits(64)
         draws = random.Random(seed)
         program = stream_program.draw(draws, draws.randrange(5, 60))

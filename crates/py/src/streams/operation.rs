@@ -153,11 +153,12 @@ fn separated(inflow: &Inflow, separator: &[u8], searched: &Cell<usize>) -> Found
         Some(start) if start <= limit => Found::Here(start + separator.len()),
         Some(_) => Found::Unusual,
         None => {
-            // The end may be the beginning of a separator.
-            let from = (buffer.len() + 1).saturating_sub(separator.len());
-            if buffer.len() >= searched.get() + separator.len() {
-                searched.set(from);
+            // With nothing new to look at there is nothing to say, also of a limit that has changed.
+            if buffer.len() < searched.get() + separator.len() {
+                return Found::NotYet;
             }
+            // The end may be the beginning of a separator.
+            searched.set(buffer.len() + 1 - separator.len());
             if searched.get() > limit { Found::Unusual } else { Found::NotYet }
         }
     }
