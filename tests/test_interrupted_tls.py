@@ -70,7 +70,7 @@ def test_out_of_data_received(loop, run, both_ends, exc):
     server.transport.close()
     with pytest.raises(exc):
         run(client.lost)
-    run(asyncio.wait_for(client.lost, 5))
+    run(asyncio.wait_for(client.lost, 2))
     assert client.data == b"data"
     assert client.calls == ["connection_made", "data_received", "eof_received", "connection_lost"]
 
@@ -82,7 +82,7 @@ def test_out_of_buffer_updated(loop, run, both_ends, exc):
     with pytest.raises(exc):
         run(client.until_data(100))
     assert client.data == sent[:10]
-    run(asyncio.wait_for(client.until_data(100), 5))
+    run(asyncio.wait_for(client.until_data(100), 2))
     assert client.data == sent
 
 

@@ -345,8 +345,8 @@ def test_an_inner_handshake_timeout(loop, layered, run):
             ssl_handshake_timeout=0.05,
         )
         with pytest.raises(ConnectionAbortedError, match=r"longer than 0\.05 seconds"):
-            await asyncio.wait_for(upgrading, 5)
-        await asyncio.wait_for(server.lost, 5)
+            await asyncio.wait_for(upgrading, 2)
+        await asyncio.wait_for(server.lost, 2)
 
     run(main())
 
@@ -395,7 +395,7 @@ def test_a_shutdown_timeout_of_the_inner_layer(layered, run, loop):
         server.transport.pause_reading()
         below(below(server.transport)).pause_reading()
         client.transport.close()
-        await asyncio.wait_for(client.lost, 5)
+        await asyncio.wait_for(client.lost, 2)
         server.transport.abort()
         await server.lost
 
