@@ -287,6 +287,18 @@ def test_a_clock_comes_and_goes_while_the_loop_runs(loop, run, assign, remove):
     run(main())
 
 
+def test_a_clock_assigned_by_code_that_is_hot(loop):
+    """The interpreter has its own ways to store an attribute then."""
+    for now in range(300):
+        loop.time = lambda now=now: float(now)
+        assert loop.call_later(1, print).when() == now + 1
+    for now in range(300):
+        loop.time = lambda now=now: float(now)
+        assert loop.call_later(1, print).when() == now + 1
+        del loop.time
+        assert loop.call_later(1, print).when() != now + 1
+
+
 def test_loops_do_not_share_a_clock(loop, loop_class):
     other = loop_class()
     other.time = lambda: 5.0
