@@ -10,7 +10,9 @@
 
 mod accept;
 mod clock;
+mod collect;
 mod files;
+mod loop_ref;
 mod process;
 mod resolve;
 mod run;
@@ -45,6 +47,7 @@ use crate::transport::{
 use accept::Serving;
 
 pub(crate) use accept::file_descriptor;
+pub(crate) use loop_ref::LoopRef;
 pub(crate) use schedule::check_context;
 
 /// The native half of an event loop: scheduling, turns, readiness, streams.
@@ -579,16 +582,7 @@ impl Loop {
 
     /// Drops everything scheduled and watched. Part of `close()`.
     fn _drop_all(&self) {
-        self.close_remote();
-        let all = self.engine().drain();
-        // A new engine has no descriptors; the old one's are closed with it.
-        let empty = Engine::new(System::default());
-        let door = self.door.replace(empty.door());
-        let old = self.engine.replace(empty);
-        process::close_all(&all);
-        drop((all, door, old));
-        self.files.forget_all();
-        self.keywords.set(None);
+        self.drop_all();
     }
 
     /// Ends the loop's wait, if it is in one. From any thread.
@@ -597,53 +591,11 @@ impl Loop {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        for slot in [&self.task_factory, self.clock.namespace(), &self.keywords] {
-            slot.visit(|reference| visit.call(reference.as_py()))?;
-        }
-        self.files.visit(|file| visit.call(file.as_py()))?;
-        if self.is_running() {
-            // It is alive, and so is all that it holds. Nothing may be shown but by objects that
-            // the collector knows, which not every handle is now.
-            return Ok(());
-        }
-        // Borrowed only if the collector runs inside the engine, which allocates no Python object.
-        let Ok(engine) = self.engine.try_borrow() else { return Ok(()) };
-        let mut result = Ok(());
-        engine.visit(|payload| {
-            let mut reach = |reference: &Ref| {
-                if result.is_ok() {
-                    result = visit.call(reference.as_py());
-                }
-            };
-            match payload {
-                Payload::Conn(conn) | Payload::Child(conn, _) => reach(conn),
-                Payload::Job(job) => job.visit(reach),
-            }
-        });
-        result
+        self.show(&visit)
     }
 
     fn __clear__(&self) {
-        self.task_factory.set(None);
-        self.clock.namespace().set(None);
-        self.keywords.set(None);
-        self.close_remote();
-        if let Ok(mut engine) = self.engine.try_borrow_mut() {
-            let all = engine.drain();
-            drop(engine);
-            process::close_all(&all);
-            drop(all);
-        }
-        self.files.forget_all();
-    }
-}
-
-impl Drop for Loop {
-    fn drop(&mut self) {
-        self.close_remote();
-        // While the thread is attached, and here: a thread that posts may have the last door.
-        let all = self.engine.get_mut().drain();
-        drop(all);
+        self.let_go();
     }
 }
 
@@ -657,14 +609,6 @@ impl Loop {
         let remote = Remote::new(py, self, self.door.borrow().clone())?;
         self.remote.replace(Some(remote.clone()));
         Ok(remote)
-    }
-
-    /// Nothing comes from other native modules' threads any more.
-    fn close_remote(&self) {
-        let remote = self.remote.take();
-        if let Some(remote) = remote {
-            remote.close();
-        }
     }
 
     /// What `loop.time()` returns.
@@ -695,36 +639,4 @@ pub(crate) fn init(py: Python<'_>) -> PyResult<()> {
     methods.extend(tasks::methods());
     methods.extend(watch::methods());
     crate::raw::install(&class, methods)
-}
-
-/// `self` of the methods installed by [`init`].
-#[derive(Clone, Copy)]
-pub(crate) struct LoopRef<'a> {
-    object: *mut ffi::PyObject,
-    pub(crate) native: &'a Loop,
-}
-
-impl LoopRef<'_> {
-    /// # Safety
-    /// `object` is an instance of `Loop`, alive for the call.
-    #[inline]
-    pub(crate) unsafe fn from_self(object: *mut ffi::PyObject) -> Self {
-        // SAFETY: by contract; the reference does not outlive the call.
-        unsafe {
-            let py = Python::assume_attached();
-            let object_ref = Borrowed::from_ptr(py, object);
-            let this: &Loop = object_ref.cast_unchecked::<Loop>().get();
-            LoopRef { object, native: &*std::ptr::from_ref(this) }
-        }
-    }
-
-    #[inline]
-    pub(crate) fn as_ptr(self) -> *mut ffi::PyObject {
-        self.object
-    }
-
-    pub(crate) fn bind<'py>(self, py: Python<'py>) -> Bound<'py, Loop> {
-        // SAFETY: a live instance of Loop.
-        unsafe { Bound::from_borrowed_ptr(py, self.object).cast_into_unchecked() }
-    }
 }

@@ -11,7 +11,7 @@ use std::ffi::{c_int, c_void};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use crate::raw::{Class, ClassSpec, Global, Raised, Ref, base_size};
+use crate::raw::{Class, Global, Raised, Ref};
 
 /// What a step is made of.
 #[derive(Debug)]
@@ -41,20 +41,7 @@ static STEPS: Global<Steps> = Global::new();
 
 /// Makes the type. Called once, by the module's initialisation.
 pub(super) fn init(py: Python<'_>) -> PyResult<()> {
-    let slot = |slot: c_int, pfunc: *mut c_void| ffi::PyType_Slot { slot, pfunc };
-    let base = py.get_type::<PyAny>();
-    let spec = ClassSpec {
-        name: c"oxloop.TaskStep",
-        tail: base_size(&base),
-        tail_size: size_of::<Option<TaskStep>>(),
-        slots: vec![
-            slot(ffi::Py_tp_traverse, traverse as *mut c_void),
-            slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
-        ],
-        own_slots: Vec::new(),
-        members: Vec::new(),
-    };
-    let class = Class::build(&base, spec)?;
+    let class = Class::carrier::<Option<TaskStep>>(py, c"oxloop.TaskStep", traverse, dealloc)?;
     // SAFETY: called once, before anything that reads it.
     unsafe { STEPS.set(Steps { class, pool: UnsafeCell::default() }) };
     Ok(())

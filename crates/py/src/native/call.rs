@@ -15,7 +15,7 @@ use super::Remote;
 use crate::event_loop::Loop;
 use crate::handle::is_exit;
 use crate::hooks::hooks;
-use crate::raw::{Class, ClassSpec, Global, Ref, base_size, enter_context};
+use crate::raw::{Class, Global, Ref, enter_context};
 
 /// What is inside of the object.
 #[derive(Debug)]
@@ -63,20 +63,7 @@ static CLASS: Global<Class> = Global::new();
 
 /// Makes the type. Called once, by the module's initialisation.
 pub(super) fn init(py: Python<'_>) -> PyResult<()> {
-    let slot = |slot: c_int, pfunc: *mut c_void| ffi::PyType_Slot { slot, pfunc };
-    let base = py.get_type::<PyAny>();
-    let spec = ClassSpec {
-        name: c"oxloop.NativeCall",
-        tail: base_size(&base),
-        tail_size: size_of::<Option<Content>>(),
-        slots: vec![
-            slot(ffi::Py_tp_traverse, traverse as *mut c_void),
-            slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
-        ],
-        own_slots: Vec::new(),
-        members: Vec::new(),
-    };
-    let class = Class::build(&base, spec)?;
+    let class = Class::carrier::<Option<Content>>(py, c"oxloop.NativeCall", traverse, dealloc)?;
     // SAFETY: called once, before anything that reads it.
     unsafe { CLASS.set(class) };
     Ok(())

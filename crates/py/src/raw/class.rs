@@ -53,6 +53,30 @@ pub(crate) struct ClassSpec {
 }
 
 impl Class {
+    /// The type of objects that only carry a `T` through a queue: Python never gets hold of one, and
+    /// the collector does not know them.
+    pub(crate) fn carrier<T>(
+        py: Python<'_>,
+        name: &'static CStr,
+        traverse: ffi::traverseproc,
+        dealloc: ffi::destructor,
+    ) -> PyResult<Class> {
+        let slot = |slot: c_int, pfunc: *mut c_void| ffi::PyType_Slot { slot, pfunc };
+        let base = py.get_type::<PyAny>();
+        let spec = ClassSpec {
+            name,
+            tail: base_size(&base),
+            tail_size: size_of::<T>(),
+            slots: vec![
+                slot(ffi::Py_tp_traverse, traverse as *mut c_void),
+                slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
+            ],
+            own_slots: Vec::new(),
+            members: Vec::new(),
+        };
+        Class::build(&base, spec)
+    }
+
     /// Makes the type. It is never freed: instances on the free list and statics refer to it.
     pub(crate) fn build(base: &Bound<'_, PyType>, spec: ClassSpec) -> PyResult<Class> {
         let py = base.py();
