@@ -3,6 +3,8 @@
 asyncio is the reference: a wrong expectation fails there. Where asyncio itself is known to be
 wrong, `@pytest.mark.asyncio_wrong("reason")` turns its run into a strict expected failure; what
 point releases repair is `strict=False`, and what oxloop inherits from them `inherited=True`.
+asyncio's run of a test is made once more where it fails, for it has races of its own on a loaded
+machine, and the summary counts them as rerun; oxloop's never is.
 """
 
 import asyncio
@@ -67,6 +69,8 @@ def pytest_collection_modifyitems(config, items):
     config.hook.pytest_deselected(items=[item for item in items if not is_wanted(item, only)])
     items[:] = wanted
     for item in items:
+        if kind_of(item) == "asyncio":
+            item.add_marker(pytest.mark.flaky(reruns=1))
         for mark in item.iter_markers("asyncio_wrong"):
             if xfail := known_failure(kind_of(item), *mark.args, **mark.kwargs):
                 item.add_marker(xfail)

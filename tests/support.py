@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
+from pathlib import Path
 
 FULL = os.environ.get("OXLOOP_FULL") == "1"
 
@@ -213,13 +215,25 @@ def run_child(loop_kind, source, **options):
     )
 
 
+def is_asleep(pid):
+    """Whether a process waits in the kernel (proc_pid_stat(5))."""
+    stat = Path(f"/proc/{pid}/stat").read_text()
+    return stat.rpartition(")")[2].split()[0] == "S"
+
+
 def interrupt_child(command, signum=signal.SIGINT, **options):
-    """Start a script that prints a line and goes idle, signal it, and return (status, stderr)."""
+    """Start a script that prints a line and goes idle, signal it, and return (status, stderr).
+
+    It is signalled when it sleeps: asyncio would sleep on through a signal that comes between its
+    last look and its wait.
+    """
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
     ) as child:
         try:
             child.stdout.readline()
+            while not is_asleep(child.pid):
+                time.sleep(0.01)
             child.send_signal(signum)
             _, stderr = child.communicate(timeout=15)
         except BaseException:

@@ -4,6 +4,8 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -406,6 +408,29 @@ def test_ctrl_c_under_a_runner_cancels_the_main_task(loop_kind):
     status, stderr = interrupt_child(child_command(loop_kind, source))
     assert status == -signal.SIGINT
     assert "cancelled first" in stderr and "KeyboardInterrupt" in stderr
+
+
+SENDER = """
+import os, sys
+for _ in sys.stdin.buffer.raw:
+    os.kill(os.getppid(), int(sys.argv[1]))
+"""
+
+
+@pytest.mark.oxloop_only  # asyncio sleeps on when the signal comes between its look and its wait
+def test_a_handler_that_raises_ends_the_wait_from_any_moment(loop):
+    before = signal.signal(SIGNAL, raising(KeyboardInterrupt))
+    command = [sys.executable, "-c", SENDER, str(int(SIGNAL))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, bufsize=0) as sender:
+        for turn in range(1000):
+            with pytest.raises(KeyboardInterrupt):
+                sender.stdin.write(b"\n")
+                begin = time.perf_counter() + turn % 100 / 1e6
+                while time.perf_counter() < begin:
+                    pass
+                loop.run_forever()
+    signal.signal(SIGNAL, before)
+    check_usable(loop)
 
 
 def test_sigterm_ends_an_idle_loop_as_by_default(loop_kind):
