@@ -81,11 +81,16 @@ integration: $(TOOLS_READY) ## real servers, clients and clusters on oxloop (PAR
 sdist: $(TOOLS_READY) ## build the source distribution, install from it in a clean environment
 	$(BIN)/python tools/sdist.py
 
+NO_ADVISORIES := make audit: the advisories of RustSec cannot be fetched from GitHub, so whether a \
+	crate has a known weakness was not looked up; licences and sources are in order
 audit: $(TOOLS_READY) ## licences and known weaknesses of what is built in (installs cargo-deny)
 	cargo deny --version >/dev/null 2>&1 || cargo install --locked --quiet cargo-deny
-	cargo deny --all-features check
-	$(BIN)/python -m pip install --quiet pip-audit
-	$(BIN)/python -m pip_audit --skip-editable
+	cargo deny --all-features check bans licenses sources
+	cargo deny --all-features fetch db || { printf '\n%s\n' "$(NO_ADVISORIES)" >&2; exit 1; }
+	cargo deny --all-features check --disable-fetch advisories
+	$(BIN)/python -m pip install --quiet --upgrade pip-audit
+	mkdir -p target && $(BIN)/python -m pip freeze --exclude oxloop > target/audited.txt
+	$(BIN)/python -m pip_audit --strict --no-deps --disable-pip --requirement target/audited.txt
 
 torture: build ## try to break it: the quick form, a little of everything, the same each time
 	$(BIN)/python tests/torture/run.py --seed $(or $(SEED),1)

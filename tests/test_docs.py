@@ -11,7 +11,9 @@ from support import since
 pytestmark = [pytest.mark.oxloop_only, since(3, 14)]
 
 ROOT = pathlib.Path(__file__).parent.parent
-EXAMPLE = re.compile(r"^(<!-- not run: .+ -->\n)?```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+EXAMPLE = re.compile(
+    r"^(<!-- not run: [^\n]+ -->\n)?```python\n(.*?)^```$", re.MULTILINE | re.DOTALL
+)
 
 
 def examples():
@@ -22,7 +24,7 @@ def examples():
                 yield pytest.param(source, id=f"{page.name}-{number}")
 
 
-@pytest.mark.parametrize("source", examples())
+@pytest.mark.parametrize("source", [*examples()])
 def test_example(source, tmp_path):
     script = tmp_path / "example.py"
     script.write_text(source)
@@ -34,3 +36,4 @@ def test_example(source, tmp_path):
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
+    assert not done.stderr
