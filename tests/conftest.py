@@ -20,7 +20,9 @@ import tempfile
 import time
 
 import pytest
+from stream_support import Peers
 from support import FULL, Datagrams, ErrorLog, HangGuard, Recorder, open_fds, spin
+from tls_support import client_context, protect, server_context
 
 KINDS = ("asyncio", "oxloop")
 GUARD_SECONDS = 300 if FULL else 30
@@ -249,6 +251,54 @@ def plain(cleanup):
     sock.settimeout(20)
     cleanup.append(sock)
     return sock
+
+
+@pytest.fixture
+def peers(loop, run):
+    """Play a scene with both ends of a stream: `peers(scene, limit=...)`."""
+
+    def play(scene, **options):
+        async def main():
+            peers = await Peers().open(**options)
+            try:
+                return await asyncio.wait_for(scene(peers, peers.reader), 20)
+            finally:
+                await peers.close()
+
+        try:
+            return run(main())
+        finally:
+            spin(loop)
+
+    return play
+
+
+@pytest.fixture
+def layered(loop):
+    """Two ends of one connection with TLS so many times: `client, server = layered(2)`."""
+    made = []
+
+    def layered(layers=2, client_factory=Recorder, server_factory=Recorder, **options):
+        async def open_both():
+            ours, theirs = socket.socketpair()
+            accepting = loop.create_task(
+                loop.connect_accepted_socket(server_factory, theirs, ssl=server_context())
+            )
+            connecting = loop.create_connection(
+                client_factory, sock=ours, ssl=client_context(), server_hostname="localhost"
+            )
+            (_, client), (_, server) = await asyncio.gather(connecting, accepting)
+            made.extend(protocol.transport for protocol in (client, server))
+            for _ in range(layers - 1):
+                await protect(loop, client, server, **options)
+            return client, server
+
+        return loop.run_until_complete(open_both())
+
+    yield layered
+    for transport in made:
+        transport.abort()
+    spin(loop)
 
 
 @pytest.fixture

@@ -90,16 +90,12 @@ async def recv_all(loop, sock):
     return await recv_exactly(loop, sock, float("inf"))
 
 
-class Recorder(asyncio.Protocol):
-    """Writes down every callback; `hooks` run inside the callback of that name."""
+class Noting:
+    """Writes down the names of callbacks; `hooks` run inside the callback of that name."""
 
     def __init__(self, **hooks):
         self.hooks = hooks
         self.calls = []
-        self.data = bytearray()
-        self.transport = None
-        self.lost_with = "not lost"
-        self.lost = asyncio.get_running_loop().create_future()
 
     def note(self, name, *args):
         self.calls.append(name)
@@ -109,6 +105,17 @@ class Recorder(asyncio.Protocol):
     def connection_made(self, transport):
         self.transport = transport
         self.note("connection_made", transport)
+
+
+class Recorder(Noting, asyncio.Protocol):
+    """Notes every callback, and keeps what came."""
+
+    def __init__(self, **hooks):
+        super().__init__(**hooks)
+        self.data = bytearray()
+        self.transport = None
+        self.lost_with = "not lost"
+        self.lost = asyncio.get_running_loop().create_future()
 
     def data_received(self, data):
         assert type(data) is bytes
@@ -137,23 +144,34 @@ class Recorder(asyncio.Protocol):
         return eventually(lambda: name in self.calls)
 
 
-class Datagrams(asyncio.DatagramProtocol):
-    """Writes down what happens; hooks run inside the callback of that name."""
+class Buffered(asyncio.BufferedProtocol):
+    """Receives into *buffer*; `lost` has what the connection ended with."""
 
-    def __init__(self, **hooks):
-        self.hooks = hooks
-        self.calls = []
-        self.received = []
-        self.errors = []
-
-    def note(self, name, *args):
-        self.calls.append(name)
-        if name in self.hooks:
-            self.hooks[name](*args)
+    def __init__(self, buffer):
+        self.buffer = buffer
+        self.data = bytearray()
+        self.lost = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport):
         self.transport = transport
-        self.note("connection_made", transport)
+
+    def get_buffer(self, sizehint):
+        return self.buffer
+
+    def buffer_updated(self, nbytes):
+        self.data += self.buffer[:nbytes]
+
+    def connection_lost(self, exc):
+        self.lost.set_result(exc)
+
+
+class Datagrams(Noting, asyncio.DatagramProtocol):
+    """Notes every callback, and keeps datagrams and errors."""
+
+    def __init__(self, **hooks):
+        super().__init__(**hooks)
+        self.received = []
+        self.errors = []
 
     def datagram_received(self, data, address):
         self.received.append((data, address))

@@ -7,28 +7,18 @@ import sys
 from asyncio import base_subprocess
 
 import pytest
-from support import Boom, eventually
+from support import Boom, Noting, eventually
 
 PIPE = asyncio.subprocess.PIPE
 
 
-class Talk(asyncio.SubprocessProtocol):
-    """Writes down what happens; hooks run inside the callback of that name."""
+class Talk(Noting, asyncio.SubprocessProtocol):
+    """Notes every callback, and keeps what the child wrote."""
 
     def __init__(self, **hooks):
-        self.hooks = hooks
-        self.calls = []
+        super().__init__(**hooks)
         self.output = {1: bytearray(), 2: bytearray()}
         self.ended = asyncio.get_running_loop().create_future()
-
-    def note(self, name, *args):
-        self.calls.append(name)
-        if name in self.hooks:
-            self.hooks[name](*args)
-
-    def connection_made(self, transport):
-        self.transport = transport
-        self.note("connection_made", transport)
 
     def pipe_data_received(self, fd, data):
         assert type(data) is bytes

@@ -6,7 +6,7 @@ import ssl
 
 import pytest
 from support import Recorder, hooked, since, spin
-from tls_support import client_context, server_context
+from tls_support import client_context, protect_late, server_context
 
 pytestmark = pytest.mark.usefixtures("tls_session")
 
@@ -111,15 +111,7 @@ def test_a_hello_that_is_buffered_already_is_used(loop, run, plain_pair):
     client, server = plain_pair()
 
     async def main():
-        server.transport.pause_reading()
-        upgrading = loop.create_task(
-            loop.start_tls(client.transport, client, client_context(), server_hostname="localhost")
-        )
-        await asyncio.sleep(0.01)
-        server.transport = await loop.start_tls(
-            server.transport, server, server_context(), server_side=True
-        )
-        client.transport = await upgrading
+        await protect_late(loop, client, server)
         client.transport.write(b"secret")
         await server.until_data(6)
 

@@ -8,7 +8,7 @@ import ssl
 import threading
 
 import pytest
-from support import Boom, Recorder, eventually, hooked, raising, run_child, spin
+from support import Boom, Buffered, Recorder, eventually, hooked, raising, run_child, spin
 from tls_support import client_context, server_context, start_peer
 
 pytestmark = pytest.mark.usefixtures("tls_session")
@@ -380,25 +380,6 @@ def test_exception_in_connection_lost(loop, tls_pair, run, errors):
 
 
 # ── buffered protocols ───────────────────────────────────────────────────────────────────────
-
-
-class Buffered(asyncio.BufferedProtocol):
-    def __init__(self, buffer):
-        self.buffer = buffer
-        self.data = bytearray()
-        self.lost = asyncio.get_running_loop().create_future()
-
-    def connection_made(self, transport):
-        self.transport = transport
-
-    def get_buffer(self, sizehint):
-        return self.buffer
-
-    def buffer_updated(self, nbytes):
-        self.data += self.buffer[:nbytes]
-
-    def connection_lost(self, exc):
-        self.lost.set_result(None)
 
 
 def receive_many_records(loop, make_buffer):

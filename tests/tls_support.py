@@ -1,5 +1,6 @@
 """TLS contexts over the test certificate, and peers that speak TLS from a thread."""
 
+import asyncio
 import pathlib
 import socket
 import ssl
@@ -45,3 +46,30 @@ def start_peer(talk):
     """Start a TLS server thread and return it with the client's plain socket."""
     ours, theirs = socket.socketpair()
     return ThreadPeer(theirs, talk), ours
+
+
+async def protect(loop, client, server, **options):
+    upgraded = await asyncio.gather(
+        loop.start_tls(
+            client.transport, client, client_context(), server_hostname="localhost", **options
+        ),
+        loop.start_tls(server.transport, server, server_context(), server_side=True, **options),
+    )
+    client.transport, server.transport = upgraded
+
+
+def below(transport):
+    return transport._ssl_protocol._transport
+
+
+async def protect_late(loop, client, server):
+    """Both ends upgraded, the server's when it has the client's first message already."""
+    server.transport.pause_reading()
+    upgrading = loop.create_task(
+        loop.start_tls(client.transport, client, client_context(), server_hostname="localhost")
+    )
+    await asyncio.sleep(0.01)
+    server.transport = await loop.start_tls(
+        server.transport, server, server_context(), server_side=True
+    )
+    client.transport = await upgrading

@@ -17,6 +17,13 @@ def reset(sock):
     sock.close()
 
 
+def check_end(protocol):
+    """It was told of its end once, after everything else, with an OSError or None."""
+    assert protocol.calls.count("connection_lost") == 1
+    assert protocol.calls[-1] == "connection_lost"
+    assert protocol.lost_with is None or isinstance(protocol.lost_with, OSError)
+
+
 @case()
 def reset_in_the_middle_of_writing(t):
     """The peer resets at a random moment; the writer hears of it once, with an OSError or None."""
@@ -46,9 +53,7 @@ def reset_in_the_middle_of_writing(t):
                 await asyncio.sleep(0)
                 transport.write(b"x")
             await asyncio.wait_for(protocol.lost, 5)
-            assert protocol.lost_with is None or isinstance(protocol.lost_with, OSError)
-            assert protocol.calls.count("connection_lost") == 1
-            assert protocol.calls[-1] == "connection_lost"
+            check_end(protocol)
             t.count("resets")
         listener.close()
 
@@ -240,9 +245,7 @@ def closed_in_every_state(t):
                         first.transport.abort()
                         await asyncio.wait_for(end.lost, 5)
                 for end in (first, second):
-                    assert end.calls.count("connection_lost") == 1
-                    assert end.calls[-1] == "connection_lost"
-                    assert end.lost_with is None or isinstance(end.lost_with, OSError)
+                    check_end(end)
                 t.count("connections closed")
 
     t.run(main)
