@@ -1,6 +1,7 @@
 """Check the documentation: links to files and headings resolve, Python examples compile.
 
-Looks at the Markdown files at the top and in docs/. Links to other sites are not followed.
+Looks at the Markdown files at the top and in docs/. Links to other sites are not followed, but
+those to this repository's own files are: what PyPI or the site shows has to name them in full.
 """
 
 import argparse
@@ -15,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FENCE = re.compile(r"^( *)(```+|~~~+) *(\w*).*\n((?:.*\n)*?) *\2[`~]* *$", re.MULTILINE)
 LINK = re.compile(r"\[[^\]]*\]\(<?([^)\s>]+)>?(?: +\"[^\"]*\")?\)")
 REFERENCE = re.compile(r"^ {0,3}\[[^\]]+\]: *<?(\S+?)>?(?: +.*)?$", re.MULTILINE)
+OURS = "https://github.com/oxloop/oxloop/blob/main/"
 HEADING = re.compile(r"^#{1,6} +(.*?)#* *$", re.MULTILINE)
 
 
@@ -53,10 +55,11 @@ def broken_links(root: Path, document: Path, text: str) -> Iterator[str]:
 
 def why_broken(root: Path, document: Path, target: str) -> str | None:
     """What is wrong with a link, None for a good one and for one to another site."""
+    base, target = (root if target.startswith(OURS) else document.parent), target.removeprefix(OURS)
     if re.match(r"[a-z][a-z0-9+.-]*:", target):
         return None
     name, _, anchor = target.partition("#")
-    path = (document.parent / name).resolve() if name else document
+    path = (base / name).resolve() if name else document
     if not path.exists():
         return "there is no such file"
     if not path.is_relative_to(root):

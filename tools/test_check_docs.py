@@ -29,6 +29,7 @@ def complaints(tmp_path, capsys):
         "[site](https://example.org/x) ![image](docs/guide.md) [d](docs)\n",
         "`[not](a-link)`\n```text\n[nor](this)\n```\n",
         "[a]: docs/guide.md\n",
+        f"[a]({check_docs.OURS}docs/guide.md#first-steps-now)\n",
         "```python\nawait f()\nasync with g() as x: pass\n```\n",
         "```python\n>>> 1 +\\\n... 2\n3\n```\n",
         "```rust\nlet x = ;\n```\n",
@@ -47,6 +48,10 @@ def test_good(complaints, text):
         ("[a](#gone)\n", "README.md:1: #gone: there is no such heading"),
         ("[a](../../etc)\n", "README.md:1: ../../etc: there is no such file"),
         ("[a](..)\n", "README.md:1: ..: leads out of the repository"),
+        (
+            f"[a]: {check_docs.OURS}gone.md\n",
+            f"README.md:1: {check_docs.OURS}gone.md: there is no such file",
+        ),
         ("[a]: gone.md\n", "README.md:1: gone.md: there is no such file"),
         ("```text\n```\n\n```python\nx = 1\ny = = 2\n```\n", "README.md:6: invalid syntax"),
         ("```pycon\n>>> f(\n```\n", "README.md:2: '(' was never closed"),
