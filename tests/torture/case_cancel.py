@@ -19,8 +19,9 @@ QUICK_CHILD = ["/bin/sh", "-c", "cat"]
 class Api:
     """Each method is one coroutine of the API, with what it needs around it."""
 
-    def __init__(self, loop, connect, connect_tls, folder):
-        self.loop, self.connect, self.connect_tls = loop, connect, connect_tls
+    def __init__(self, loop, connects, folder):
+        self.loop = loop
+        self.connect, self.connect_tls, self.connect_layers = connects
         self.folder, self.things = folder, []
 
     def pair(self):
@@ -74,6 +75,12 @@ class Api:
             else:
                 theirs.close()
                 ours.close()
+
+    async def start_tls_over_tls(self):
+        self.things.append((await self.connect_layers(Recorder))[0])
+
+    async def open_connection_with_layers(self):
+        self.things.append((await self.connect_layers())[1])
 
     async def create_server(self):
         server = await self.loop.create_server(Echo, "127.0.0.1", 0)
@@ -301,8 +308,9 @@ def at_every_await(t):
             async with (
                 serving(loop, "tcp", streams=echo_streams) as connect,
                 serving(loop, "tls", streams=echo_streams) as connect_tls,
+                serving(loop, "layers") as connect_layers,
             ):
-                connect_all = (connect, connect_tls, folder)
+                connect_all = ((connect, connect_tls, connect_layers), folder)
                 for _ in range(t.scale(1, 10)):
                     for way in WAYS:
                         for how in ("once", "twice", "timeout"):

@@ -16,8 +16,9 @@ from workload import Echo, echo_streams, serving
 class Calls:
     """Each method calls something of the API many times: coroutine functions of one round."""
 
-    def __init__(self, t, loop, connect, connect_tls, folder):
-        self.t, self.loop, self.connect, self.connect_tls = t, loop, connect, connect_tls
+    def __init__(self, t, loop, connects, folder):
+        self.t, self.loop = t, loop
+        self.connect, self.connect_tls, self.connect_layers = connects
         self.path = os.path.join(folder, "socket")
 
     async def soon(self):
@@ -100,6 +101,22 @@ class Calls:
         await protocol.until_data(4)
         transport.close()
         await protocol.lost
+
+    async def layered_connections(self):
+        transport, protocol = await self.connect_layers(Recorder)
+        transport.write(b"data")
+        await protocol.until_data(4)
+        transport.close()
+        await protocol.lost
+
+    async def aborted_inner_handshakes(self):
+        opening = asyncio.ensure_future(self.connect_layers(Recorder))
+        for _ in range(self.t.random.randrange(16)):
+            await asyncio.sleep(0)
+        opening.cancel()
+        (opened,) = await asyncio.gather(opening, return_exceptions=True)
+        if isinstance(opened, tuple):
+            opened[0].abort()
 
     async def aborted_handshakes(self):
         opening = asyncio.ensure_future(self.connect_tls(Recorder))
@@ -229,7 +246,15 @@ def fail():
 
 
 SLOW = {"children", "tls_connections", "aborted_handshakes", "executor", "names", "connections"}
-SLOW |= {"aborted_connections", "streams", "files", "streams_given_back", "refused_connections"}
+SLOW |= {
+    "layered_connections",
+    "aborted_inner_handshakes",
+    "aborted_connections",
+    "streams",
+    "files",
+    "streams_given_back",
+    "refused_connections",
+}
 WAYS = [name for name in vars(Calls) if not name.startswith("_")]
 
 
@@ -241,8 +266,9 @@ def growing(way):
                 async with (
                     serving(loop, "tcp", streams=echo_streams) as connect,
                     serving(loop, "tls", streams=echo_streams) as connect_tls,
+                    serving(loop, "layers") as connect_layers,
                 ):
-                    calls = Calls(t, loop, connect, connect_tls, folder)
+                    calls = Calls(t, loop, (connect, connect_tls, connect_layers), folder)
                     call = getattr(calls, way)
                     rounds = t.scale(50, 1000) if way in SLOW else t.scale(200, 5000)
 

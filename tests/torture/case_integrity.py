@@ -10,12 +10,14 @@ from cases import case
 from workload import ALL_KINDS, check_echo, echo_streams, pieces, serving
 
 MIB = 1 << 20
+#: MiB in the quick form.
+QUICK = {"tls": 6, "layers": 3}
 
 
 def echo_case(kind, streams):
     def echo(t):
         async def main(loop):
-            total = t.scale(6 if kind == "tls" else 12, 1024) * MIB
+            total = t.scale(QUICK.get(kind, 12), 1024) * MIB
             async with serving(loop, kind, streams=echo_streams if streams else None) as connect:
 
                 async def one():

@@ -179,7 +179,11 @@ class Steps:
             lambda: self.stepped(loop.sock_recv(ours, 10)),
         ]
 
-    def tls(self):
+    def layers(self):
+        """What `tls` does, with one more layer."""
+        return self.tls(2)
+
+    def tls(self, layers=1):
         ours, peer = self.pair()
         self.things = self.things[:-2]
 
@@ -191,7 +195,15 @@ class Steps:
                 self.loop.connect_accepted_socket(asyncio.Protocol, peer, ssl=CONTEXTS[1]),
             )
 
+        async def again(below):
+            return await asyncio.gather(
+                self.loop.start_tls(below[0], Echo(), CONTEXTS[0], server_hostname="localhost"),
+                self.loop.start_tls(below[1], asyncio.Protocol(), CONTEXTS[1], server_side=True),
+            )
+
         (transport, _), (other, _) = self.loop.run_until_complete(both())
+        for _ in range(layers - 1):
+            transport, other = self.loop.run_until_complete(again((transport, other)))
         self.things += [transport, other]
         spin(self.loop)
         return [
@@ -340,5 +352,10 @@ FATAL = {}
 if sys.version_info[:2] == (3, 13):
     FATAL["tasks"] = "3.13's task steps corrupt a dict without memory; asyncio's loop crashes, too"
 
+#: Long ones, most of whose steps others have, too.
+LONG = {"layers"}
+
 for way in WAYS:
-    case(seconds=40, name=f"without_{way}", left_out=FATAL.get(way))(sweep_case(way))
+    case(seconds=40, name=f"without_{way}", left_out=FATAL.get(way), only_full=way in LONG)(
+        sweep_case(way)
+    )

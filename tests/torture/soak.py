@@ -2,10 +2,10 @@
 
     python tests/torture/soak.py SECONDS [--seed N] [--loop asyncio] [--pause MS]
 
-TCP, TLS, Unix sockets, pipes, UDP, children, timers, threads, lookups and cancellations at once, on
-one loop; every byte is compared. The time is cut into rounds. After each, with everything closed,
-descriptors, threads, objects, blocks and resident memory are counted. The end compares the last
-third with the second: they have to be flat.
+TCP, TLS, TLS in TLS, Unix sockets, pipes, UDP, children, timers, threads, lookups and cancellations
+at once, on one loop; every byte is compared. The time is cut into rounds. After each, with
+everything closed, descriptors, threads, objects, blocks and resident memory are counted. The end
+compares the last third with the second: they have to be flat.
 """
 
 import argparse
@@ -55,7 +55,7 @@ class Load:
             writer.transport.abort()
 
     async def abort(self):
-        transport, protocol = await self.connects[self.t.random.choice(("tcp", "unix", "tls"))](
+        transport, protocol = await self.connects[self.t.random.choice((*KINDS, "layers"))](
             Recorder
         )
         transport.write(self.t.random.randbytes(100_000))
@@ -64,7 +64,7 @@ class Load:
         await protocol.lost
 
     async def cancel(self):
-        task = asyncio.ensure_future(self.echo(self.t.random.choice(KINDS)))
+        task = asyncio.ensure_future(self.echo(self.t.random.choice((*KINDS, "layers"))))
         await asyncio.sleep(self.t.random.random() * 0.004)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -151,8 +151,9 @@ async def soak(t, loop, seconds, pause):
         serving(loop, "tls", streams=echo_streams) as tls,
         serving(loop, "unix", streams=echo_streams) as unix,
         serving(loop, "pipe", streams=echo_streams) as pipe,
+        serving(loop, "layers", streams=echo_streams) as layers,
     ):
-        connects = {"tcp": tcp, "tls": tls, "unix": unix, "pipe": pipe}
+        connects = {"tcp": tcp, "tls": tls, "unix": unix, "pipe": pipe, "layers": layers}
         load = Load(t, loop, connects)
         operations = {f"echoes over {kind}": lambda kind=kind: load.echo(kind) for kind in connects}
         operations |= {

@@ -13,7 +13,7 @@ import tempfile
 from tls_support import client_context, server_context
 
 KINDS = ("tcp", "unix", "tls")
-ALL_KINDS = (*KINDS, "pipe")
+ALL_KINDS = (*KINDS, "pipe", "layers")
 
 
 class Echo(asyncio.Protocol):
@@ -52,6 +52,12 @@ async def serving(loop, kind, factory=Echo, streams=None):
     if kind == "pipe":
         yield Pipes(loop, factory, streams).connect
         await settle()
+        return
+    if kind == "layers":
+        layers = Layers(loop, factory, streams)
+        async with serving(loop, "tls", layers.accepted) as connect:
+            layers.below = connect
+            yield layers.connect
         return
     tls = {"ssl": server_context()} if kind == "tls" else {}
     with tempfile.TemporaryDirectory(prefix="oxloop-") as folder:
@@ -144,6 +150,75 @@ class PipeAnswers(asyncio.BaseProtocol):
 
     def resume_writing(self):
         self.reading.resume_reading()
+
+
+class Layers:
+    """TLS over the TLS that `below` connects with, to something that serves."""
+
+    def __init__(self, loop, factory, streams):
+        self.loop, self.factory, self.streams = loop, factory, streams
+        self.contexts, self.upgrading = (server_context(), client_context()), {}
+
+    def accepted(self):
+        return Accepted(self)
+
+    def serving(self):
+        if self.streams:
+            return asyncio.StreamReaderProtocol(asyncio.StreamReader(), self.streams)
+        return self.factory()
+
+    async def upgrade(self, transport):
+        protocol = self.serving()
+        with contextlib.suppress(OSError):
+            inner = await self.loop.start_tls(
+                transport, protocol, self.contexts[0], server_side=True
+            )
+            if inner:
+                protocol.connection_made(inner)
+
+    async def connect(self, factory=None):
+        names = {"server_hostname": "localhost"}
+        if not factory:
+            reader, writer = await self.below()
+            with aborted_otherwise(writer.transport):
+                await writer.start_tls(self.contexts[1], **names)
+                await self.is_served(writer.transport)
+            return reader, writer
+        (transport, _), protocol = await self.below(asyncio.Protocol), factory()
+        with aborted_otherwise(transport):
+            inner = await self.loop.start_tls(transport, protocol, self.contexts[1], **names)
+            protocol.connection_made(inner)
+            await self.is_served(inner)
+        return inner, protocol
+
+    async def is_served(self, transport):
+        """Nothing may come to a protocol that has not been told of its connection."""
+        if upgrading := self.upgrading.get(transport.get_extra_info("sockname")):
+            await asyncio.shield(upgrading)
+
+
+class Accepted(asyncio.Protocol):
+    """Begins the second layer at once; until then nothing may be read."""
+
+    def __init__(self, layers):
+        self.layers = layers
+
+    def connection_made(self, transport):
+        transport.pause_reading()
+        upgrading = asyncio.ensure_future(self.layers.upgrade(transport))
+        name = transport.get_extra_info("peername")
+        self.layers.upgrading[name] = upgrading
+        upgrading.add_done_callback(lambda _: self.layers.upgrading.pop(name))
+
+
+@contextlib.contextmanager
+def aborted_otherwise(transport):
+    """The connection ends with what was to be done with it."""
+    try:
+        yield
+    except BaseException:
+        transport.abort()
+        raise
 
 
 async def settle(turns=5):
