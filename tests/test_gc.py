@@ -92,6 +92,21 @@ def test_a_subclassed_loop_is_freed(loop_class):
     assert_collected(alive)
 
 
+def test_a_class_of_loops_is_freed_with_them(loop_class):
+    class Mine(loop_class):
+        pass
+
+    loop = Mine()
+    loop.call_soon(int).cancel()
+    loop.call_later(100, int).cancel()
+    loop.close()
+    ref = weakref.ref(Mine)
+    del loop, Mine
+    gc.collect()
+    gc.collect()
+    assert ref() is None
+
+
 def test_a_cancelled_handle_in_a_cycle_is_freed(loop):
     node = Node()
     node.handles = loop.call_soon(node), loop.call_later(3600, node)

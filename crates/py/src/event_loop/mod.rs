@@ -38,7 +38,7 @@ use crate::handle::HandleRef;
 use crate::hooks::hooks;
 use crate::host::{Job, PyHost};
 use crate::native::Remote;
-use crate::raw::{Lookup, Slot};
+use crate::raw::{Global, Lookup, Ref, Slot};
 
 pub(crate) use accept::file_descriptor;
 pub(crate) use loop_ref::LoopRef;
@@ -75,8 +75,8 @@ unsafe impl Send for Loop {}
 // SAFETY: as above.
 unsafe impl Sync for Loop {}
 
-/// The class of the loop that was last recognised: mostly there is but one.
-static LAST_CLASS: Slot = Slot::new();
+/// `Loop` itself, which is for ever: its subclasses are recognised by descent.
+static CLASS: Global<Ref> = Global::new();
 
 impl Default for Loop {
     fn default() -> Loop {
@@ -112,14 +112,17 @@ impl Loop {
     /// `object` is null or alive, and stays so while the result is used.
     #[inline]
     pub(crate) unsafe fn of_pointer<'a>(object: *mut ffi::PyObject) -> Option<&'a Loop> {
-        // SAFETY: by contract; attached, since every caller is a method. The class that was found
-        // last is kept alive, so its address names it.
+        // SAFETY: by contract; attached, since every caller is a method. A class that has our
+        // instances' memory has `Loop` among those it is laid out after, one or two steps away.
         unsafe {
             let py = Python::assume_attached();
             let object = Borrowed::from_ptr_or_opt(py, object)?;
-            if object.get_type_ptr().cast() != LAST_CLASS.as_ptr() {
-                object.cast::<Loop>().ok()?;
-                LAST_CLASS.set(Some(object.get_type().into()));
+            let mut class = object.get_type_ptr();
+            while class.cast() != CLASS.get().as_ptr() {
+                class = (*class).tp_base;
+                if class.is_null() {
+                    return None;
+                }
             }
             let this: &Loop = object.cast_unchecked::<Loop>().get();
             Some(&*std::ptr::from_ref(this))
@@ -207,6 +210,8 @@ impl Loop {
 /// Gives the type the methods that PyO3 would make too slow.
 pub(crate) fn init(py: Python<'_>) -> PyResult<()> {
     let class = py.get_type::<Loop>();
+    // SAFETY: by the module's initialisation, once; methods of the class alone read it.
+    unsafe { CLASS.set(class.clone().into()) };
     let mut methods = schedule::methods();
     methods.extend(tasks::methods());
     methods.extend(watch::methods());
