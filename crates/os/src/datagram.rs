@@ -1,8 +1,8 @@
 //! Datagrams: many of them in one system call, each with the name of its other end.
 
+use std::alloc::{Layout, alloc, alloc_zeroed, dealloc};
 use std::io;
-use std::mem::MaybeUninit;
-use std::ptr;
+use std::ptr::{self, NonNull};
 
 use crate::fd::Fd;
 use crate::name::Name;
@@ -29,16 +29,11 @@ pub struct Outbound<'a> {
 
 /// The datagrams of the last [`receive_many`], in memory that is kept from call to call.
 ///
-/// Invariant: once there is an area, the headers point into it, into the names and into the
-/// vectors, none of which is ever resized; the first `count` datagrams and their names have been
-/// written, by the kernel or by [`Inbound::push`].
+/// Invariant: of the first `count` datagrams the bytes and the names have been written, by the
+/// kernel or by [`Inbound::push`].
 #[derive(Default)]
 pub struct Inbound {
-    /// Not initialised, so that memory which no datagram reaches costs nothing.
-    area: Vec<MaybeUninit<u8>>,
-    names: Box<[[u8; NAME]]>,
-    vectors: Box<[libc::iovec]>,
-    headers: Box<[libc::mmsghdr]>,
+    memory: Option<Memory>,
     /// The size of a place (bytes), and how many there are.
     shape: (usize, usize),
     count: usize,
@@ -46,10 +41,117 @@ pub struct Inbound {
     used: usize,
 }
 
-// SAFETY: its pointers are into its own memory, which moves with it.
-unsafe impl Send for Inbound {}
+/// What the kernel is shown. It points into itself, so nothing but pointers to it is kept: a
+/// reference to the whole would say that nobody else has one.
+///
+/// Invariant: `tables` is initialised, and each header is about the name of its number and the
+/// vector of its number; each vector of a place is about bytes of `area`. Both are ours alone.
+struct Memory {
+    /// `BATCH * PLACE` bytes. Not initialised: memory that no datagram reaches costs nothing.
+    area: NonNull<u8>,
+    tables: NonNull<Tables>,
+}
+
+struct Tables {
+    names: [[u8; NAME]; BATCH],
+    vectors: [libc::iovec; BATCH],
+    headers: [libc::mmsghdr; BATCH],
+}
+
+// SAFETY: its memory is its own, whichever thread it is in.
+unsafe impl Send for Memory {}
 // SAFETY: as above; nothing is changed through a shared reference.
-unsafe impl Sync for Inbound {}
+unsafe impl Sync for Memory {}
+
+const AREA: Layout = match Layout::array::<u8>(BATCH * PLACE) {
+    Ok(layout) => layout,
+    Err(_) => Layout::new::<u8>(),
+};
+const _: () = assert!(AREA.size() == BATCH * PLACE);
+
+impl Memory {
+    fn allocate() -> io::Result<Memory> {
+        // SAFETY: neither layout is of no bytes.
+        let (area, tables) = unsafe { (alloc(AREA), alloc_zeroed(Layout::new::<Tables>())) };
+        let (area, tables) = (NonNull::new(area), NonNull::new(tables.cast::<Tables>()));
+        let (Some(area), Some(tables)) = (area, tables) else {
+            // SAFETY: from above, and nobody else's.
+            unsafe { free(area, tables) };
+            return Err(io::ErrorKind::OutOfMemory.into());
+        };
+        let memory = Memory { area, tables };
+        for at in 0..BATCH {
+            // SAFETY: zeroed, for all of which zero is a value. No reference to any of it lasts.
+            unsafe {
+                let tables = memory.tables.as_ptr();
+                let header = &raw mut (*tables).headers[at].msg_hdr;
+                (*header).msg_name = (&raw mut (*tables).names[at]).cast();
+                (*header).msg_namelen = NAME as libc::socklen_t;
+                (*header).msg_iov = &raw mut (*tables).vectors[at];
+                (*header).msg_iovlen = 1;
+            }
+        }
+        Ok(memory)
+    }
+
+    /// Makes the first `places` vectors ones of `largest` bytes, `stride` bytes from each other.
+    fn cut(&mut self, places: usize, largest: usize, stride: usize) {
+        assert!(places <= BATCH && largest <= stride && places * stride <= BATCH * PLACE);
+        for at in 0..places {
+            // SAFETY: initialised, and within the area as was just checked.
+            unsafe {
+                let vector = &raw mut (*self.tables.as_ptr()).vectors[at];
+                (*vector).iov_base = self.area.as_ptr().add(at * stride).cast();
+                (*vector).iov_len = largest;
+            }
+        }
+    }
+
+    #[inline]
+    fn header(&self, at: usize) -> &libc::mmsghdr {
+        // SAFETY: initialised, and changed through `&mut self` alone.
+        unsafe { &(*self.tables.as_ptr()).headers[at] }
+    }
+
+    #[inline]
+    fn header_mut(&mut self, at: usize) -> &mut libc::mmsghdr {
+        // SAFETY: initialised, and ours alone.
+        unsafe { &mut (*self.tables.as_ptr()).headers[at] }
+    }
+
+    #[inline]
+    fn name(&self, at: usize) -> &[u8; NAME] {
+        // SAFETY: as for `header`.
+        unsafe { &(*self.tables.as_ptr()).names[at] }
+    }
+
+    #[inline]
+    fn vector(&self, at: usize) -> libc::iovec {
+        // SAFETY: as for `header`.
+        unsafe { (*self.tables.as_ptr()).vectors[at] }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: from `allocate`, and never used again.
+        unsafe { free(Some(self.area), Some(self.tables)) };
+    }
+}
+
+/// # Safety
+/// Those that are there were allocated by [`Memory::allocate`] and are nobody else's.
+unsafe fn free(area: Option<NonNull<u8>>, tables: Option<NonNull<Tables>>) {
+    // SAFETY: by contract.
+    unsafe {
+        if let Some(area) = area {
+            dealloc(area.as_ptr(), AREA);
+        }
+        if let Some(tables) = tables {
+            dealloc(tables.as_ptr().cast(), Layout::new::<Tables>());
+        }
+    }
+}
 
 impl std::fmt::Debug for Inbound {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -65,38 +167,14 @@ impl Inbound {
         if self.shape.0 == largest {
             return Ok(());
         }
-        if self.area.is_empty() {
-            self.allocate()?;
-        }
+        let memory = match &mut self.memory {
+            Some(memory) => memory,
+            none => none.insert(Memory::allocate()?),
+        };
         let stride = largest / LARGEST_INET * PLACE;
-        let places = self.area.len() / stride;
-        for (at, vector) in self.vectors.iter_mut().enumerate().take(places) {
-            vector.iov_base = self.area[at * stride..].as_mut_ptr().cast();
-            vector.iov_len = largest;
-        }
+        let places = BATCH * PLACE / stride;
+        memory.cut(places, largest, stride);
         self.shape = (largest, places);
-        Ok(())
-    }
-
-    fn allocate(&mut self) -> io::Result<()> {
-        let mut area = Vec::new();
-        area.try_reserve_exact(BATCH * PLACE).map_err(|_| io::ErrorKind::OutOfMemory)?;
-        // SAFETY: reserved above, and such bytes need no initial value.
-        unsafe { area.set_len(BATCH * PLACE) };
-        self.names = boxed([0; NAME])?;
-        // SAFETY: plain data for which zero is a value.
-        let (vector, header) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
-        self.vectors = boxed(vector)?;
-        self.headers = boxed(header)?;
-        for (at, header) in self.headers.iter_mut().enumerate() {
-            let header: &mut libc::mmsghdr = header;
-            header.msg_hdr.msg_name = self.names[at].as_mut_ptr().cast();
-            header.msg_hdr.msg_namelen = NAME as libc::socklen_t;
-            header.msg_hdr.msg_iov = &raw mut self.vectors[at];
-            header.msg_hdr.msg_iovlen = 1;
-        }
-        // Last: whoever fails above leaves nothing that looks prepared.
-        self.area = area;
         Ok(())
     }
 
@@ -114,11 +192,9 @@ impl Inbound {
     /// A datagram; empty if there is none of that number.
     #[inline]
     pub fn data(&self, at: usize) -> &[u8] {
-        if at >= self.count {
-            return &[];
-        }
-        let (header, vector) = (&self.headers[at], &self.vectors[at]);
-        let len = (header.msg_len as usize).min(vector.iov_len);
+        let Some(memory) = self.memory.as_ref().filter(|_| at < self.count) else { return &[] };
+        let vector = memory.vector(at);
+        let len = (memory.header(at).msg_len as usize).min(vector.iov_len);
         // SAFETY: the first `msg_len` bytes of the place have been written (the invariant).
         unsafe { std::slice::from_raw_parts(vector.iov_base.cast(), len) }
     }
@@ -126,52 +202,45 @@ impl Inbound {
     /// The raw name of the sender; empty if it has none.
     #[inline]
     pub fn name(&self, at: usize) -> &[u8] {
-        if at >= self.count {
-            return &[];
-        }
-        let len = self.headers[at].msg_hdr.msg_namelen as usize;
-        &self.names[at][..len.min(NAME)]
+        let Some(memory) = self.memory.as_ref().filter(|_| at < self.count) else { return &[] };
+        let len = memory.header(at).msg_hdr.msg_namelen as usize;
+        &memory.name(at)[..len.min(NAME)]
     }
 
     /// Puts a datagram in as if it had been received; what exceeds its place is cut off. False if
     /// there is no place left. For kernels that are not the operating system.
     pub fn push(&mut self, from: Option<&Name>, data: &[u8]) -> bool {
         let (at, (largest, places)) = (self.count, self.shape);
-        if at >= places {
-            return false;
-        }
+        let Some(memory) = self.memory.as_mut().filter(|_| at < places) else { return false };
         let data = &data[..data.len().min(largest)];
         let name = from.map_or(&[][..], Name::as_raw);
-        self.names[at][..name.len()].copy_from_slice(name);
-        self.headers[at].msg_hdr.msg_namelen = name.len() as libc::socklen_t;
-        self.headers[at].msg_len = data.len() as libc::c_uint;
-        // SAFETY: the place has room for `largest` bytes and is ours alone.
+        let name = &name[..name.len().min(NAME)];
+        let place = memory.vector(at).iov_base;
+        let header = memory.header_mut(at);
+        header.msg_hdr.msg_namelen = name.len() as libc::socklen_t;
+        header.msg_len = data.len() as libc::c_uint;
+        // SAFETY: the header points to room for a name, the place is room for `largest` bytes, and
+        // both are ours alone.
         unsafe {
-            ptr::copy_nonoverlapping(data.as_ptr(), self.vectors[at].iov_base.cast(), data.len());
+            ptr::copy_nonoverlapping(name.as_ptr(), header.msg_hdr.msg_name.cast(), name.len());
+            ptr::copy_nonoverlapping(data.as_ptr(), place.cast(), data.len());
         }
         (self.count, self.used) = (at + 1, self.used.max(at + 1));
         true
     }
 }
 
-fn boxed<T: Copy>(value: T) -> io::Result<Box<[T]>> {
-    let mut all = Vec::new();
-    all.try_reserve_exact(BATCH).map_err(|_| io::ErrorKind::OutOfMemory)?;
-    all.resize(BATCH, value);
-    Ok(all.into_boxed_slice())
-}
-
 /// Receives what is there, as many as there are places; never waits. `inbound` is prepared.
 pub fn receive_many(fd: Fd, inbound: &mut Inbound) -> io::Result<()> {
     inbound.count = 0;
-    for header in &mut inbound.headers[..inbound.used] {
-        header.msg_hdr.msg_namelen = NAME as libc::socklen_t;
-    }
-    inbound.used = 0;
     let places = inbound.shape.1;
-    let headers = inbound.headers.as_mut_ptr();
+    let Some(memory) = &mut inbound.memory else { return Err(io::ErrorKind::InvalidInput.into()) };
+    for at in 0..std::mem::take(&mut inbound.used) {
+        memory.header_mut(at).msg_hdr.msg_namelen = NAME as libc::socklen_t;
+    }
     // SAFETY: `places` headers, each with a name and a vector of memory that is ours and alive.
     let count = unsafe {
+        let headers = (&raw mut (*memory.tables.as_ptr()).headers).cast();
         libc::recvmmsg(fd.raw(), headers, places as _, libc::MSG_DONTWAIT, ptr::null_mut())
     };
     let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
