@@ -58,7 +58,9 @@ async def protect(loop, client, server):
 def leave(how, transport):
     """Ends a connection, with a goodbye or without."""
     if how == "reset":
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        with contextlib.suppress(OSError):  # it may be closed by now
+            sock = transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     transport.close() if how == "close" else transport.abort()
 
 
