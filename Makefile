@@ -27,7 +27,8 @@ TOOLS_READY := $(VENV)/.tools
 export PYO3_PYTHON := $(abspath $(BIN)/python)
 
 .PHONY: help run build extensions test test-all fmt lint test-rust test-python conformance torture \
-	torture-full soak refcounts asan loom fuzz miri downstream integration sdist audit bench docs site clean
+	torture-full soak refcounts asan loom fuzz miri downstream integration sdist audit bench \
+	bench-count docs site clean
 
 help: ## list the targets
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -136,6 +137,15 @@ bench: $(TOOLS_READY) ## measure against other loops (ten minutes, HOW=...); wri
 	$(BIN)/python tools/install.py $(BENCH)/env --profile release
 	$(BENCH)/env/bin/python bench/run.py --install $(HOW) --json $(BENCH)/figures.json
 	$(BENCH)/env/bin/python bench/page.py $(BENCH)/figures.json
+
+# Another one, for the counts are of one version.
+COUNT := target/count
+COUNTED_PYTHON ?= 3.14
+bench-count: $(TOOLS_READY) ## instructions per operation, and whether they grew (valgrind; UPDATE=1 keeps)
+	[[ -x $(COUNT)/env/bin/python ]] || \
+		$(BIN)/uv venv --quiet --no-python-downloads --python $(COUNTED_PYTHON) $(COUNT)/env
+	$(BIN)/python tools/install.py $(COUNT)/env --profile release
+	$(COUNT)/env/bin/python bench/count.py $(if $(UPDATE),--update) $(ARGS)
 
 docs: $(TOOLS_READY) ## links and Python examples in the documentation
 	$(BIN)/python tools/check_docs.py

@@ -114,9 +114,13 @@ async def bulk(listener: socket.socket) -> None:
 
 async def tls(listener: socket.socket) -> None:
     """As ``protocol``, over TLS."""
+    await protocol(listener, tls=tls_context())
+
+
+def tls_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(CERTIFICATE)
-    await protocol(listener, tls=context)
+    return context
 
 
 async def datagram(sock: socket.socket) -> None:
