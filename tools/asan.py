@@ -21,6 +21,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from extensions import MODULES
+
 ROOT = Path(__file__).resolve().parent.parent
 PLACE = ROOT / "target" / "asan"
 TOOLCHAIN = "+" + os.environ.get("TOOLCHAIN", "nightly")
@@ -92,16 +94,20 @@ def runtime() -> Path:
 
 
 def package() -> Path:
-    """A folder to import oxloop from, with an instrumented extension."""
-    if cargo("build", "--package", "oxloop-python", PYO3_PYTHON=sys.executable):
-        sys.exit("building the extension failed")
-    extension, folder = PLACE / TARGET / "debug" / "lib_oxloop.so", PLACE / "packages"
-    if b"__asan_report_load8" not in extension.read_bytes():
-        sys.exit(f"{extension} is not instrumented")
+    """A folder to import oxloop from, and the modules that use it from Rust, all instrumented."""
+    packages = [word for name in ("oxloop-python", *MODULES) for word in ("--package", name)]
+    if cargo("build", *packages, PYO3_PYTHON=sys.executable):
+        sys.exit("building the extensions failed")
+    folder = PLACE / "packages"
     shutil.rmtree(folder, ignore_errors=True)
     ignored = shutil.ignore_patterns("*.so", "__pycache__")
     shutil.copytree(ROOT / "python", folder, ignore=ignored)
-    shutil.copy(extension, folder / "oxloop" / "_oxloop.so")
+    places = dict.fromkeys(MODULES.values(), folder) | {"_oxloop": folder / "oxloop"}
+    for name, place in places.items():
+        extension = PLACE / TARGET / "debug" / f"lib{name}.so"
+        if b"__asan_report_load8" not in extension.read_bytes():
+            sys.exit(f"{extension} is not instrumented")
+        shutil.copy(extension, place / f"{name}.so")
     return folder
 
 
@@ -132,6 +138,7 @@ def python_tests(arguments: list[str]) -> bool:
             *(sys.executable, *command),
             LD_PRELOAD=library,
             PYTHONPATH=folder,
+            OXLOOP_EXTENSIONS=folder,
             PYTHONMALLOC="malloc",
             ASAN_OPTIONS=":".join(f"{name}={value}" for name, value in OPTIONS.items()),
             LSAN_OPTIONS=f"suppressions={suppressions}:print_suppressions=0",
