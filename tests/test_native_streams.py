@@ -42,7 +42,8 @@ async def connection(make_reader=asyncio.StreamReader, make=asyncio.StreamReader
     reader, protocol = await made
     await eventually(lambda: protocol._transport is not None)
     yield reader, protocol, far
-    protocol._transport.abort()
+    if protocol._transport is not None:
+        protocol._transport.abort()
     far.transport.abort()
     await eventually(lambda: protocol._transport is None)
     server.close()
@@ -192,6 +193,75 @@ def test_assigning_to_a_method_of_a_protocol(loop, run):
         assert await reader.readline() == b"TWO\n"
 
     play(run, loop, scene)
+
+
+def test_what_is_hardly_asked_for_is_made_late(loop, run):
+    async def scene(reader, protocol, far):
+        assert is_native(protocol)
+        assert vars(protocol)["_closed"] is vars(protocol)["_drain_waiters"] is None
+        closed = protocol._closed
+        assert isinstance(closed, asyncio.Future) and not closed.done()
+        assert protocol._closed is closed is protocol._get_close_waiter(None)
+        assert len(protocol._drain_waiters) == 0
+        assert protocol._drain_waiters is protocol._drain_waiters
+        far.close()
+        protocol._transport.close()
+        assert await closed is None
+
+    play(run, loop, scene)
+
+
+def test_what_was_not_made_yet_is_given_back(loop, run):
+    async def scene(reader, protocol, far):
+        protocol.eof_received = lambda: None
+        assert not is_native(protocol)
+        assert isinstance(vars(protocol)["_closed"], asyncio.Future)
+        assert len(vars(protocol)["_drain_waiters"]) == 0
+        closed = protocol._closed
+        far.close()
+        await closed
+
+    play(run, loop, scene)
+
+
+def test_a_future_that_somebody_waits_for_is_kept(loop, run):
+    told = []
+
+    def make(reader):
+        protocol = asyncio.StreamReaderProtocol(reader)
+        protocol._closed.add_done_callback(told.append)
+        return protocol
+
+    async def scene(reader, protocol, far):
+        assert is_native(protocol)
+        protocol._transport.close()
+        await eventually(lambda: told)
+        assert told == [protocol._closed]
+
+    play(run, loop, scene, make=make)
+
+
+def test_the_future_of_a_writer_is_made_late(loop, run):
+    async def main():
+        made = loop.create_future()
+        server = await asyncio.start_server(lambda *pair: made.set_result(pair), "127.0.0.1", 0)
+        _, far = await asyncio.open_connection(*server.sockets[0].getsockname())
+        _, writer = await made
+        assert vars(writer)["_complete_fut"] is None
+        assert writer._complete_fut.done() and writer._complete_fut is writer._complete_fut
+        del vars(writer)["_complete_fut"]
+        with pytest.raises(AttributeError, match="^_complete_fut$"):
+            _ = writer._complete_fut
+        writer._complete_fut = None
+        writer.drain = writer.drain
+        assert not is_native(writer) and writer._complete_fut.done()
+        for end in (writer, far):
+            end.close()
+            await end.wait_closed()
+        server.close()
+        await server.wait_closed()
+
+    run(main())
 
 
 @pytest.mark.parametrize("name", ["readline", "_wait_for_data", "feed_data"])

@@ -103,7 +103,7 @@ impl<H: Host> Engine<H> {
         measures: Measures,
         conn: H::Conn,
     ) -> Result<Key, (io::Error, H::Conn)> {
-        match self.reactor.insert(fd, Kind::Datagram(Endpoint::new(conn, measures))) {
+        match self.reactor.insert(fd, Kind::Datagram(Box::new(Endpoint::new(conn, measures)))) {
             Ok(key) => Ok(key),
             Err(Kind::Datagram(endpoint)) => {
                 Err((io::ErrorKind::OutOfMemory.into(), endpoint.conn))

@@ -18,7 +18,8 @@ pub(crate) struct Source<H: Host> {
 pub(crate) enum Kind<H: Host> {
     Watch(Watch<H>),
     Stream(Stream<H>),
-    Datagram(Endpoint<H>),
+    /// Larger than the others, and rarer.
+    Datagram(Box<Endpoint<H>>),
     Listener(Listener<H>),
     Child(Child<H>),
 }

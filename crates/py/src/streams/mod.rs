@@ -14,6 +14,7 @@ mod buffer;
 mod call;
 mod coroutine;
 mod inflow;
+mod late;
 mod operation;
 mod protocol;
 mod reader;

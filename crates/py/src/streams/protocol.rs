@@ -7,13 +7,14 @@
 use pyo3::Borrowed;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyType};
+use pyo3::types::PyType;
 
 use super::inflow::name;
+use super::late;
 use super::stock::{Stock, classes, dict_value, documented, name_and_value};
 use crate::hooks::hooks;
 use crate::raw::{
-    Arguments, Ref, dict_get, dict_set, getset, install, install_attributes, instance_dict, method,
+    Arguments, Ref, dict_set, getset, install, install_attributes, instance_dict, method,
     set_generic,
 };
 
@@ -27,19 +28,16 @@ pub(super) fn install_into(class: &Bound<'_, PyType>) -> PyResult<()> {
     install(class, documented(class, [(set_attribute, "($self, name, value)")])?)?;
     install(class, vec![(method!(fast c"_connected", Protocol, connected), None)])?;
     let callback = getset!(c"_client_connected_cb", Protocol, get_callback, set_callback);
-    install_attributes(class, vec![callback])
+    let closed = getset!(c"_closed", Protocol, get_closed, set_closed);
+    let waiters = getset!(c"_drain_waiters", Protocol, get_waiters, set_waiters);
+    install_attributes(class, vec![callback, closed, waiters])
 }
 
-/// Replaces the deque of those who wait for `drain()`, which takes 760 bytes empty, by a list: it is
-/// appended to, gone through and removed from.
+/// Lets go of what a connection that idles does not need.
 pub(super) fn lighten(py: Python<'_>, protocol: &Bound<'_, PyAny>) -> PyResult<()> {
-    let (name, dict) = (&hooks().names._drain_waiters, instance_dict(py, protocol.as_ptr())?);
-    match dict_get(py, &dict, name) {
-        Some(waiters) if waiters.bind(py).len()? == 0 => {
-            dict_set(py, &dict, name, &PyList::empty(py).into_any().into())
-        }
-        _ => Ok(()),
-    }
+    let (names, protocol) = (&hooks().names, protocol.as_ptr());
+    late::put_off(py, protocol, &names._drain_waiters, late::is_empty)?;
+    late::put_off(py, protocol, &names._closed, late::is_unused_future)
 }
 
 impl Protocol {
@@ -95,7 +93,33 @@ fn connected(py: Python<'_>, this: Protocol, arguments: Arguments<'_>) -> PyResu
         let stock = &classes().writer;
         if stock.is_class_of(writer.as_ptr()) && stock.is_intact(py) {
             stock.adopt(py, writer.as_ptr())?;
+            let unused = &hooks().names._complete_fut;
+            late::put_off(py, writer.as_ptr(), unused, late::is_unused_future)?;
         }
     }
     crate::raw::call_forwarding(py, &callback, arguments.positional, &arguments)
+}
+
+fn get_closed(py: Python<'_>, this: Protocol) -> PyResult<Ref> {
+    late::get(py, this.0, &hooks().names._closed, late::make_future)
+}
+
+fn set_closed(
+    py: Python<'_>,
+    this: Protocol,
+    value: Option<Borrowed<'_, '_, PyAny>>,
+) -> PyResult<()> {
+    late::set(py, this.0, &hooks().names._closed, value)
+}
+
+fn get_waiters(py: Python<'_>, this: Protocol) -> PyResult<Ref> {
+    late::get(py, this.0, &hooks().names._drain_waiters, late::make_list)
+}
+
+fn set_waiters(
+    py: Python<'_>,
+    this: Protocol,
+    value: Option<Borrowed<'_, '_, PyAny>>,
+) -> PyResult<()> {
+    late::set(py, this.0, &hooks().names._drain_waiters, value)
 }

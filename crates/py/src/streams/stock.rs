@@ -7,6 +7,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFrozenSet, PyString, PyTuple, PyType};
 
+use super::late;
 use crate::hooks::hooks;
 use crate::raw::{Arguments, Global, Lookup, Ref, dict_get, instance_dict, set_generic, text};
 
@@ -179,6 +180,7 @@ impl Stock {
     /// Gives an instance asyncio's class again.
     pub(super) fn release(&self, py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<()> {
         if self.is_native(object) {
+            late::make_all(py, object)?;
             set_generic(py, object, hooks().names.__class__.as_ptr(), self.class.as_ptr())?;
         }
         Ok(())

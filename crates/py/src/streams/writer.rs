@@ -1,15 +1,20 @@
 //! What is native of a writer: draining.
 
+use pyo3::Borrowed;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 use super::coroutine;
 use super::inflow::Inflow;
+use super::late;
 use super::operation::Operation;
 use super::stock::{Stock, call_inherited, classes, documented, name_and_value};
 use crate::hooks::hooks;
-use crate::raw::{Arguments, Ref, dict_get, install, instance_dict, method, set_generic};
+use crate::raw::{
+    Arguments, Ref, dict_get, getset, install, install_attributes, instance_dict, method,
+    set_generic,
+};
 use crate::transport::{Tls, Transport};
 
 /// A writer, borrowed for a call.
@@ -22,7 +27,9 @@ pub(super) fn install_into(class: &Bound<'_, PyType>) -> PyResult<()> {
         (method!(noargs c"drain", Writer, drain), "($self)"),
         (method!(fast c"__setattr__", Writer, set_attribute), "($self, name, value)"),
     ];
-    install(class, documented(class, methods)?)
+    install(class, documented(class, methods)?)?;
+    let unused = getset!(c"_complete_fut", Writer, get_complete, set_complete);
+    install_attributes(class, vec![unused])
 }
 
 impl Writer {
@@ -92,4 +99,16 @@ fn set_attribute(py: Python<'_>, this: Writer, arguments: Arguments<'_>) -> PyRe
         Writer::stock().release(py, this.0)?;
     }
     set_generic(py, this.0, name, value)
+}
+
+fn get_complete(py: Python<'_>, this: Writer) -> PyResult<Ref> {
+    late::get(py, this.0, &hooks().names._complete_fut, late::make_done_future)
+}
+
+fn set_complete(
+    py: Python<'_>,
+    this: Writer,
+    value: Option<Borrowed<'_, '_, PyAny>>,
+) -> PyResult<()> {
+    late::set(py, this.0, &hooks().names._complete_fut, value)
 }

@@ -1,12 +1,61 @@
 //! Socket addresses as Python's `socket` module has them.
 
+use std::cell::Cell;
 use std::ffi::{c_char, c_uint};
-use std::fmt::Display;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::fmt::{self, Display};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
 use oxloop_engine::Address;
 use pyo3::ffi;
 use pyo3::prelude::*;
+
+/// A place for an address: small, since every connection has two, and mostly those of IPv4.
+#[derive(Default)]
+pub(super) struct Whereabouts(Cell<Known>);
+
+#[derive(Default)]
+enum Known {
+    #[default]
+    Nothing,
+    V4(SocketAddrV4),
+    Other(Box<Address>),
+}
+
+impl fmt::Debug for Whereabouts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
+}
+
+impl Whereabouts {
+    pub(super) fn set(&self, address: Option<Address>) {
+        self.0.set(match address {
+            None => Known::Nothing,
+            Some(Address::V4(v4)) => Known::V4(v4),
+            Some(other) => Known::Other(Box::new(other)),
+        });
+    }
+
+    pub(super) fn get(&self) -> Option<Address> {
+        let known = self.0.take();
+        let address = match &known {
+            Known::Nothing => None,
+            Known::V4(v4) => Some(Address::V4(*v4)),
+            Known::Other(other) => Some((**other).clone()),
+        };
+        self.0.set(known);
+        address
+    }
+
+    pub(super) fn is_unknown(&self) -> bool {
+        let known = self.0.take();
+        let is_unknown = matches!(known, Known::Nothing);
+        self.0.set(known);
+        is_unknown
+    }
+}
+
+const _: () = assert!(size_of::<Whereabouts>() == 16, "every transport has two");
 
 pub(crate) fn to_python<'py>(py: Python<'py>, address: &Address) -> PyResult<Bound<'py, PyAny>> {
     // SAFETY: the formats have the arguments they say, of the types they say, and what is pointed

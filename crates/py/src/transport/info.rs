@@ -55,9 +55,9 @@ impl Transport<'_> {
 
     fn simple_extra(self, py: Python<'_>, name: *mut ffi::PyObject) -> PyResult<Option<Ref>> {
         if name == hooks().names.peername.as_ptr() {
-            return match self.tail.peer.borrow().as_deref() {
+            return match self.tail.peer.get() {
                 Some(peer @ (Address::V4(_) | Address::V6(_))) => {
-                    Ok(Some(address::to_python(py, peer)?.into()))
+                    Ok(Some(address::to_python(py, &peer)?.into()))
                 }
                 _ => Ok(None),
             };
@@ -82,14 +82,13 @@ impl Transport<'_> {
     fn make_extra<'py>(self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         self.remember_local();
         let extra = PyDict::new(py);
-        let address_of = |address: &Option<Box<Address>>| match address {
+        let address_of = |address: &Option<Address>| match address {
             Some(address) => address::to_python(py, address),
             None => Ok(py.None().into_bound(py)),
         };
-        let local = self.tail.local.borrow().clone();
-        let peer = self.tail.peer.borrow().clone();
+        let (local, peer) = (self.tail.local.get(), self.tail.peer.get());
         let sock = self.socket_object(py)?;
-        if !matches!(local.as_deref(), None | Some(Address::V4(_) | Address::V6(_))) {
+        if !matches!(local, None | Some(Address::V4(_) | Address::V6(_))) {
             hooks().get(py, "add_credentials")?.call1((&extra, &sock))?;
         }
         extra.set_item("socket", hooks().get(py, "transport_socket")?.call1((sock,))?)?;
@@ -125,12 +124,12 @@ impl Transport<'_> {
     }
 
     fn remember_local(self) {
-        let mut local = self.tail.local.borrow_mut();
-        if local.is_none()
+        let local = &self.tail.local;
+        if local.is_unknown()
             && self.is_open()
             && let Some(fd) = self.tail.socket.fd.get()
         {
-            *local = oxloop_os::socket::local_address(fd).ok().map(Box::new);
+            local.set(oxloop_os::socket::local_address(fd).ok());
         }
     }
 

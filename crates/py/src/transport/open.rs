@@ -78,7 +78,7 @@ impl Transport<'_> {
         tail.socket.bare.set(opening.sock.is_none());
         tail.socket.fd.set(Some(opening.fd));
         tail.sock.set(opening.sock.map(Ref::from));
-        tail.peer.replace(opening.peer.map(Box::new));
+        tail.peer.set(opening.peer);
         tail.context.set(Some(opening.context));
         tail.owner.set(Some(owner.into()));
         owner.get().take_over(py, opening.fd)?;

@@ -1,12 +1,13 @@
 //! What a transport has beyond its base.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, OnceCell};
 use std::ffi::{c_int, c_void};
 
-use oxloop_engine::{Address, Fd, Key};
+use oxloop_engine::{Fd, Key};
 use pyo3::ffi;
 
 use super::Socket;
+use super::address::Whereabouts;
 use super::datagram::Mailbox;
 use super::types::Kind;
 use crate::raw::Slot;
@@ -34,8 +35,8 @@ pub(super) struct Tail {
     pub(super) socket: Socket,
     /// The descriptor that the stream has instead of the file's own; ours to close.
     pub(super) duplicate: Cell<Option<Fd>>,
-    pub(super) peer: RefCell<Option<Box<Address>>>,
-    pub(super) local: RefCell<Option<Box<Address>>>,
+    pub(super) peer: Whereabouts,
+    pub(super) local: Whereabouts,
     /// Of a datagram transport.
     pub(super) mailbox: OnceCell<Box<Mailbox>>,
     /// Ends of the connection that were noticed; from 1 on, nothing is sent any more.
@@ -69,8 +70,8 @@ impl Tail {
             stream: Cell::new(None),
             socket: Socket { fd: Cell::new(None), bare: Cell::new(false) },
             duplicate: Cell::new(None),
-            peer: RefCell::new(None),
-            local: RefCell::new(None),
+            peer: Whereabouts::default(),
+            local: Whereabouts::default(),
             mailbox: OnceCell::new(),
             lost: Cell::new(0),
             closing: Cell::new(false),
