@@ -250,7 +250,7 @@ def test_the_future_of_a_writer_is_made_late(loop, run):
         assert vars(writer)["_complete_fut"] is None
         assert writer._complete_fut.done() and writer._complete_fut is writer._complete_fut
         del vars(writer)["_complete_fut"]
-        with pytest.raises(AttributeError, match="^_complete_fut$"):
+        with pytest.raises(AttributeError, match=r"^_complete_fut$"):
             _ = writer._complete_fut
         writer._complete_fut = None
         writer.drain = writer.drain
