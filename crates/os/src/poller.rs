@@ -109,7 +109,6 @@ impl Poller {
         for event in raw.iter() {
             let (token, flags) = (event.data.u64(), event.flags);
             if token == WAKE {
-                self.wake.quiet();
                 continue;
             }
             events.push(Event {
@@ -139,7 +138,10 @@ impl Poller {
 
     fn watch_wake(&self, epoll: &OwnedFd) -> io::Result<()> {
         let data = epoll::EventData::new_u64(WAKE);
-        Ok(epoll::add(epoll, self.wake.fd(), data, epoll::EventFlags::IN)?)
+        // Of everything here the wake-up alone is told once for each time: a wait that it has ended
+        // has nothing to take back.
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        Ok(epoll::add(epoll, self.wake.fd(), data, flags)?)
     }
 
     fn epoll_wait(
