@@ -4,13 +4,13 @@
 //! [`POLL_EVERY`] seconds have passed since the last poll, and looks at the clock for that only
 //! every few callbacks: the stride doubles while callbacks are short and falls to one when they
 //! are not. **The fairness bound**: I/O and timers wait for at most [`POLL_EVERY`] plus
-//! [`MAX_STRIDE`] callbacks, or for one turn if that is longer (asyncio: one turn).
+//! `longest` callbacks, or for one turn if that is longer (asyncio: one turn).
 
 use crate::moment::Moment;
 
 /// Seconds between two polls while jobs are ready.
 const POLL_EVERY: f64 = 50e-6;
-/// The most callbacks between two looks at the clock.
+/// The most callbacks between two looks at the clock, unless the host chooses.
 const MAX_STRIDE: usize = 16;
 /// Looks at the clock that are closer together than this (seconds) may be further apart.
 const CLOSE_LOOKS: f64 = POLL_EVERY / 4.0;
@@ -19,6 +19,8 @@ const CLOSE_LOOKS: f64 = POLL_EVERY / 4.0;
 pub(crate) struct Budget {
     left: usize,
     stride: usize,
+    /// The most callbacks between two looks at the clock.
+    pub(crate) longest: usize,
     looked: Moment,
     polled: Option<Moment>,
     /// Never skip: a clock that is not ours may jump at any callback.
@@ -27,12 +29,13 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub(crate) fn new() -> Budget {
-        Budget { left: 0, stride: 1, looked: Moment::default(), polled: None, strict: false }
+        let looked = Moment::default();
+        Budget { left: 0, stride: 1, longest: MAX_STRIDE, looked, polled: None, strict: false }
     }
 
     /// The next turn looks and polls, whatever happened before.
     pub(crate) fn reset(&mut self) {
-        *self = Budget { strict: self.strict, ..Budget::new() };
+        *self = Budget { strict: self.strict, longest: self.longest, ..Budget::new() };
     }
 
     /// Whether a turn of `jobs` callbacks may run without a look at the clock; pays for them.
@@ -55,7 +58,7 @@ impl Budget {
     /// to poll.
     pub(crate) fn look(&mut self, now: Moment, jobs: usize) -> bool {
         let close = now.seconds_since(self.looked) < CLOSE_LOOKS;
-        self.stride = if close { (self.stride * 2).min(MAX_STRIDE) } else { 1 };
+        self.stride = if close { (self.stride * 2).min(self.longest) } else { 1 };
         self.left = (self.stride + 1).saturating_sub(jobs.max(1));
         self.looked = now;
         let due = self.polled.is_none_or(|then| {

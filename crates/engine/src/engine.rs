@@ -79,6 +79,13 @@ impl<H: Host> Engine<H> {
         self.ready.push(job)
     }
 
+    /// As [`Engine::call_soon`], of a job that is made in its place in the queue. False if there is no
+    /// memory for it.
+    #[inline]
+    pub fn call_soon_made(&mut self, make: impl FnOnce() -> H::Job) -> bool {
+        self.ready.push_made(make)
+    }
+
     /// Runs `job` when the clock has reached `deadline`. Gives it back if there is no memory.
     pub fn call_at(&mut self, deadline: Moment, job: H::Job) -> Result<Key, H::Job> {
         self.timers.push(deadline, job)
@@ -106,6 +113,12 @@ impl<H: Host> Engine<H> {
     /// The clock is not ours and may jump: look at it in every turn.
     pub fn set_strict_clock(&mut self, strict: bool) {
         self.budget.strict = strict;
+    }
+
+    /// So many callbacks may run between two looks at the clock, while they are short: I/O and timers
+    /// wait for no more of them. For a host whose callbacks cost less than a look.
+    pub fn set_stride(&mut self, longest: usize) {
+        self.budget.longest = longest.max(1);
     }
 
     /// Reaches everything of the host's that is stored here.

@@ -25,6 +25,17 @@ impl<J> Ready<J> {
         Ok(())
     }
 
+    /// As [`Ready::push`], of a job that is made in its place: one of several words that lies
+    /// elsewhere first is read back before the processor has it together. False without memory.
+    #[inline(always)]
+    pub fn push_made(&mut self, make: impl FnOnce() -> J) -> bool {
+        if self.jobs.len() == self.jobs.capacity() && !self.grow() {
+            return false;
+        }
+        self.jobs.extend(std::iter::once_with(make));
+        true
+    }
+
     #[cold]
     fn grow(&mut self) -> bool {
         self.jobs.try_reserve(1).is_ok()

@@ -42,6 +42,9 @@ pub(crate) struct Hub {
     anchor: (Instant, f64),
 }
 
+/// The most callbacks and steps between two looks at the clock: one costs as much as a short step.
+const STRIDE: usize = 64;
+
 thread_local! {
     /// The loop that is running in this thread.
     static RUNNING: RefCell<Option<Rc<Hub>>> = const { RefCell::new(None) };
@@ -49,7 +52,8 @@ thread_local! {
 
 impl Hub {
     pub(crate) fn new() -> Rc<Hub> {
-        let engine = Engine::new(System::default());
+        let mut engine = Engine::new(System::default());
+        engine.set_stride(STRIDE);
         Rc::new(Hub {
             remote: Remote::new(engine.door()),
             engine: RefCell::new(engine),
@@ -78,17 +82,19 @@ impl Hub {
         if self.closed.get() { Err(Error::Closed) } else { Ok(()) }
     }
 
-    /// Puts a job behind those that are ready. From a waker, which may be called anywhere: should
-    /// the engine be borrowed, the job goes through the door.
+    /// Queues a step of a task behind the jobs that are ready. From a waker, which may be called
+    /// anywhere: should the engine be borrowed, the job goes through the door.
     #[inline]
-    pub(crate) fn ready(&self, job: Job) {
+    pub(crate) fn ready(&self, task: Key) {
         if self.closed.get() {
             return;
         }
         match self.engine.try_borrow_mut() {
             // Without memory for a wake-up there is nothing left to do but to lose it.
-            Ok(mut engine) => drop(engine.call_soon(job)),
-            Err(_) => self.remote.post(job),
+            Ok(mut engine) => {
+                engine.call_soon_made(|| Job::Task(task));
+            }
+            Err(_) => self.remote.post(Job::Task(task)),
         }
     }
 

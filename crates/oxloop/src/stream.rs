@@ -15,7 +15,6 @@ use std::task::{Context, Poll, Waker};
 use futures_io::{AsyncRead, AsyncWrite};
 use oxloop_engine::Key;
 
-use crate::host::Job;
 use crate::task;
 use crate::transport::{Connection, Transport, Upper};
 
@@ -139,7 +138,7 @@ impl Woken {
             Waiter::Task(key) => {
                 if !task::step(&connection.hub, key) {
                     // The main task, which is stepped by who runs the loop.
-                    connection.hub.ready(Job::Task(key));
+                    connection.hub.ready(key);
                 }
             }
             Waiter::Other(waker) => waker.wake(),

@@ -53,9 +53,15 @@ fn mixed(count: usize, seed: u64) -> Vec<f64> {
 
 /// Checks the promise for every span between two polls, however the host takes its jobs.
 fn assert_bound(jobs: usize, durations: &[f64]) {
+    assert_bound_of(MAX_STRIDE, jobs, durations);
+}
+
+fn assert_bound_of(stride: usize, jobs: usize, durations: &[f64]) {
     let mut bench = busy(jobs);
+    bench.engine.set_stride(stride);
     let seen = callbacks(&mut bench, durations);
     let mut direct = Bench { direct: true, ..busy(jobs) };
+    direct.engine.set_stride(stride);
     assert_eq!(callbacks(&mut direct, durations), seen);
     assert_eq!((direct.looks, direct.kernel.timeouts()), (bench.looks, bench.kernel.timeouts()));
     let mut start = 0;
@@ -64,7 +70,7 @@ fn assert_bound(jobs: usize, durations: &[f64]) {
         if pair[0] == pair[1] {
             continue;
         }
-        let last = (end - start).min(MAX_STRIDE.max(jobs));
+        let last = (end - start).min(stride.max(jobs));
         let waited: f64 = durations[start..end].iter().sum();
         let allowed = POLL_EVERY + durations[end - last..end].iter().sum::<f64>();
         assert!(
@@ -179,6 +185,21 @@ fn io_waits_no_longer_when_callbacks_are_uneven() {
             assert_bound(jobs, &mixed(1500, seed));
         }
     }
+}
+
+#[test]
+fn a_host_may_choose_another_stride() {
+    for stride in [1, 2, 64] {
+        for (jobs, seed) in [(1, 0), (2, 1), (16, 2), (100, 3)] {
+            assert_bound_of(stride, jobs, &mixed(1500, seed));
+        }
+    }
+    let mut bench = busy(1);
+    bench.engine.set_stride(64);
+    // It outlasts the run.
+    bench.engine.begin_run(false);
+    callbacks(&mut bench, &[CHEAP; 10_000]);
+    assert!(bench.looks <= 10_000 / 64 + 7, "{}", bench.looks);
 }
 
 /// Waits for an event whose callback starts a chain of jobs; says how many polls there had been

@@ -197,6 +197,19 @@ pub(crate) fn guard(hub: &Rc<Hub>, call: impl FnOnce()) {
 
 #[inline]
 fn run(hub: &Rc<Hub>, job: Job, main: &mut dyn FnMut(Key) -> bool) {
+    match job {
+        // The way of most.
+        Job::Task(key) if !hub.debug.get() => {
+            if !tasks::step(hub, key) {
+                main(key);
+            }
+        }
+        job => run_other(hub, job, main),
+    }
+}
+
+#[inline(never)]
+fn run_other(hub: &Rc<Hub>, job: Job, main: &mut dyn FnMut(Key) -> bool) {
     if hub.debug.get() {
         let subject = subject_of(hub, &job);
         return watch_time(hub, subject, || run_job(hub, job, main));

@@ -7,14 +7,13 @@ use std::any::Any;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use oxloop_engine::{Key, Slots};
 
 use super::TaskRef;
 use super::body::{Body, Outcome};
-use super::waker::TaskWaker;
+use super::waker::{TaskWaker, is_of_step};
 use crate::error::{Error, Result, TaskError};
 use crate::event_loop::{self, Origin, guard, poll_guarded, report_panic};
 use crate::host::Job;
@@ -27,17 +26,17 @@ const SPARE: usize = 1024;
 #[derive(Default)]
 pub(crate) struct Tasks {
     entries: Slots<Entry>,
-    /// Of tasks that have ended; nobody else has them.
-    spare: Vec<Arc<TaskWaker>>,
+    /// Of tasks that have ended; nobody else has their wakers.
+    #[expect(clippy::vec_box, reason = "the boxes are what is kept")]
+    spare: Vec<Box<Stepper>>,
     made: u64,
 }
 
 pub(super) struct Entry {
-    /// Away during a step; the main task has none.
+    /// Away during a step, and after the last.
+    stepper: Option<Box<Stepper>>,
+    /// With the result of a task that has ended.
     body: Option<Pin<Box<dyn Body>>>,
-    wake: Option<Wakers>,
-    /// What the task's own waker points to, to tell it from others; never followed.
-    own: Option<*const ()>,
     state: State,
     cancelled: bool,
     /// Nobody will ask for the result.
@@ -52,13 +51,15 @@ pub(super) struct Entry {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    Waiting,
-    Stepping,
+    Alive,
     Done,
 }
 
-/// The waker twice: for us, and for the future.
-struct Wakers {
+/// What a step needs, in one piece that moves in and out of the table.
+struct Stepper {
+    /// The main task, whose future is on the stack of who runs it, has none.
+    body: Option<Pin<Box<dyn Body>>>,
+    /// The waker twice: for us, and for the future.
     ours: Arc<TaskWaker>,
     theirs: Waker,
 }
@@ -78,8 +79,7 @@ enum Begun {
     /// Its future is not here: the main task's.
     Elsewhere,
     Step {
-        body: Pin<Box<dyn Body>>,
-        wake: Wakers,
+        stepper: Box<Stepper>,
         cancelled: bool,
     },
 }
@@ -94,10 +94,9 @@ impl Tasks {
     ) -> std::result::Result<Key, Option<Pin<Box<dyn Body>>>> {
         self.made += 1;
         let entry = Entry {
+            stepper: None,
             body,
-            wake: None,
-            own: None,
-            state: State::Waiting,
+            state: State::Alive,
             cancelled: false,
             detached: false,
             joiner: None,
@@ -107,70 +106,61 @@ impl Tasks {
             origin,
         };
         let key = self.entries.insert(entry).map_err(|entry| entry.body)?;
-        let ours = self.waker(key, remote);
+        let mut stepper = self.stepper(key, remote);
         if let Some(entry) = self.entries.get_mut(key) {
-            let theirs = Waker::from(ours.clone());
-            entry.own = Some(theirs.data());
-            entry.wake = Some(Wakers { ours, theirs });
+            stepper.body = entry.body.take();
+            entry.stepper = Some(stepper);
         }
         Ok(key)
     }
 
-    /// A waker that says that a step is queued.
-    fn waker(&mut self, key: Key, remote: &Remote) -> Arc<TaskWaker> {
-        if let Some(mut spare) = self.spare.pop()
-            && let Some(waker) = Arc::get_mut(&mut spare)
-        {
-            waker.key = key;
-            *waker.queued.get_mut() = true;
+    /// With a waker that says that a step is queued.
+    fn stepper(&mut self, key: Key, remote: &Remote) -> Box<Stepper> {
+        if let Some(spare) = self.spare.pop() {
+            spare.ours.rename(key);
             return spare;
         }
-        Arc::new(TaskWaker { key, remote: remote.clone(), queued: AtomicBool::new(true) })
+        let ours = Arc::new(TaskWaker::new(key, remote.clone()));
+        let theirs = Waker::from(ours.clone());
+        Box::new(Stepper { body: None, ours, theirs })
     }
 
-    fn recycle(&mut self, wake: Option<Wakers>) {
-        let Some(Wakers { mut ours, theirs }) = wake else { return };
-        drop(theirs);
-        if self.spare.len() < SPARE && Arc::get_mut(&mut ours).is_some() {
-            self.spare.push(ours);
+    fn recycle(&mut self, stepper: Box<Stepper>) {
+        if self.spare.len() < SPARE && stepper.body.is_none() && stepper.ours.is_alone() {
+            self.spare.push(stepper);
         }
     }
 
     #[inline]
     fn begin(&mut self, key: Key) -> Begun {
         let Some(entry) = self.entries.get_mut(key) else { return Begun::Nothing };
-        if entry.state != State::Waiting {
-            return Begun::Nothing;
+        let Some(stepper) = entry.stepper.take() else { return Begun::Nothing };
+        if stepper.body.is_none() {
+            entry.stepper = Some(stepper);
+            return Begun::Elsewhere;
         }
-        let Some(body) = entry.body.take() else { return Begun::Elsewhere };
-        let Some(wake) = entry.wake.take() else { return Begun::Nothing };
-        entry.state = State::Stepping;
-        wake.ours.begin_step();
-        Begun::Step { body, wake, cancelled: entry.cancelled }
+        Begun::Step { stepper, cancelled: entry.cancelled }
     }
 
     /// A step is over, the task is not.
     #[inline]
-    fn put_back(&mut self, key: Key, body: Pin<Box<dyn Body>>, wake: Wakers) {
+    fn put_back(&mut self, key: Key, stepper: Box<Stepper>) {
         if let Some(entry) = self.entries.get_mut(key) {
             // A cancellation from within queues another step.
-            if entry.cancelled && !wake.ours.queued.load(Ordering::Relaxed) {
-                wake.theirs.wake_by_ref();
+            if entry.cancelled {
+                stepper.theirs.wake_by_ref();
             }
-            entry.body = Some(body);
-            entry.wake = Some(wake);
-            entry.state = State::Waiting;
+            entry.stepper = Some(stepper);
         }
     }
 
     /// The task has ended. What is to be done about it, and to be dropped, without the table.
-    fn finish(
-        &mut self,
-        key: Key,
-        body: Option<Pin<Box<dyn Body>>>,
-        wake: Option<Wakers>,
-    ) -> Ending {
-        self.recycle(wake);
+    fn finish(&mut self, key: Key, stepper: Option<Box<Stepper>>) -> Ending {
+        let body = stepper.and_then(|mut stepper| {
+            let body = stepper.body.take();
+            self.recycle(stepper);
+            body
+        });
         let Some(entry) = self.entries.get_mut(key) else {
             return Ending { body, ..Ending::default() };
         };
@@ -189,8 +179,8 @@ impl Tasks {
     pub(super) fn cancel(&mut self, key: Key) -> Option<Waker> {
         let entry = self.entries.get_mut(key).filter(|entry| entry.state != State::Done)?;
         entry.cancelled = true;
-        Some(match &entry.wake {
-            Some(wake) => wake.theirs.clone(),
+        Some(match &entry.stepper {
+            Some(stepper) => stepper.theirs.clone(),
             // It is running: its step finds the note at its end.
             None => Waker::noop().clone(),
         })
@@ -233,9 +223,9 @@ impl Tasks {
         let keys: Vec<Key> = hub.tasks.borrow().entries.iter().map(|(key, _)| key).collect();
         for key in keys {
             let begun = hub.tasks.borrow_mut().begin(key);
-            if let Begun::Step { mut body, wake, .. } = begun {
-                body.as_mut().fail(TaskError::Cancelled);
-                end(hub, key, body, wake);
+            if let Begun::Step { mut stepper, .. } = begun {
+                stepper.fail();
+                end(hub, key, stepper);
             }
         }
     }
@@ -254,6 +244,15 @@ impl Entry {
     }
 }
 
+impl Stepper {
+    /// Drops the future: there is nothing but the cancellation.
+    fn fail(&mut self) {
+        if let Some(body) = &mut self.body {
+            body.as_mut().fail(TaskError::Cancelled);
+        }
+    }
+}
+
 /// What is left of a task that has ended.
 #[derive(Default)]
 struct Ending {
@@ -268,23 +267,29 @@ struct Ending {
 #[inline]
 pub(crate) fn step(hub: &Rc<Hub>, key: Key) -> bool {
     let begun = hub.tasks.borrow_mut().begin(key);
-    let (mut body, wake, cancelled) = match begun {
+    let (mut stepper, cancelled) = match begun {
         Begun::Nothing => return true,
         Begun::Elsewhere => return false,
-        Begun::Step { body, wake, cancelled } => (body, wake, cancelled),
+        Begun::Step { stepper, cancelled } => (stepper, cancelled),
     };
     let before = hub.current.replace(Some(key));
-    let done = if cancelled {
-        body.as_mut().fail(TaskError::Cancelled);
-        true
-    } else {
-        body.as_mut().step(&mut Context::from_waker(&wake.theirs))
-    };
+    let Stepper { body, ours, theirs } = &mut *stepper;
+    let (done, again) = ours.during(|| match body {
+        Some(body) if cancelled => {
+            body.as_mut().fail(TaskError::Cancelled);
+            true
+        }
+        Some(body) => body.as_mut().step(&mut Context::from_waker(theirs)),
+        None => true,
+    });
     hub.current.set(before);
     if done {
-        end(hub, key, body, wake);
-    } else {
-        hub.tasks.borrow_mut().put_back(key, body, wake);
+        end(hub, key, stepper);
+        return true;
+    }
+    hub.tasks.borrow_mut().put_back(key, stepper);
+    if again {
+        hub.ready(key);
     }
     true
 }
@@ -293,13 +298,11 @@ pub(crate) fn step(hub: &Rc<Hub>, key: Key) -> bool {
 #[inline]
 pub(crate) fn current_by_waker(hub: &Hub, waker: &Waker) -> Option<Key> {
     let key = hub.current.get()?;
-    let tasks = hub.tasks.borrow();
-    let ours = tasks.entries.get(key)?.own?;
-    (ours == waker.data()).then_some(key)
+    is_of_step(waker).then_some(key)
 }
 
-fn end(hub: &Rc<Hub>, key: Key, body: Pin<Box<dyn Body>>, wake: Wakers) {
-    let ending = hub.tasks.borrow_mut().finish(key, Some(body), Some(wake));
+fn end(hub: &Rc<Hub>, key: Key, stepper: Box<Stepper>) {
+    let ending = hub.tasks.borrow_mut().finish(key, Some(stepper));
     // Wakers may be anybody's.
     guard(hub, || announce(hub, ending));
 }
@@ -418,16 +421,20 @@ impl Main {
     pub(crate) fn step<F: Future>(&self, future: Pin<&mut F>) -> Option<Outcome<F::Output>> {
         let mut tasks = self.hub.tasks.borrow_mut();
         let entry = tasks.entries.get_mut(self.key)?;
-        let wake = entry.wake.as_ref()?;
-        wake.ours.begin_step();
-        let (waker, cancelled) = (wake.theirs.clone(), entry.cancelled);
-        drop(tasks);
-        if cancelled {
+        if entry.cancelled {
             return Some(Err(TaskError::Cancelled));
         }
+        let stepper = entry.stepper.take()?;
+        drop(tasks);
         let before = self.hub.current.replace(Some(self.key));
-        let polled = poll_guarded(future, &mut Context::from_waker(&waker));
+        let cx = &mut Context::from_waker(&stepper.theirs);
+        let (polled, again) = stepper.ours.during(|| poll_guarded(future, cx));
         self.hub.current.set(before);
+        let pending = polled.is_pending();
+        self.hub.tasks.borrow_mut().put_back(self.key, stepper);
+        if again && pending {
+            self.hub.ready(self.key);
+        }
         match polled {
             Poll::Ready(outcome) => Some(outcome),
             Poll::Pending => None,
@@ -440,8 +447,8 @@ impl Drop for Main {
         let mut tasks = self.hub.tasks.borrow_mut();
         if let Some(entry) = tasks.entries.get_mut(self.key) {
             entry.detached = true;
-            let wake = entry.wake.take();
-            let ending = tasks.finish(self.key, None, wake);
+            let stepper = entry.stepper.take();
+            let ending = tasks.finish(self.key, stepper);
             drop(tasks);
             announce(&self.hub, ending);
         }

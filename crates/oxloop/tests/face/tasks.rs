@@ -1,4 +1,7 @@
-use std::future::pending;
+use std::cell::RefCell;
+use std::future::{pending, poll_fn};
+use std::rc::Rc;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use oxloop::{Error, EventLoop, create_task, current_task, yield_now};
@@ -64,6 +67,102 @@ fn a_cancelled_task_that_returns_in_the_same_step_has_a_result() {
         });
         assert_eq!(task.await.unwrap(), 7);
     });
+}
+
+#[test]
+fn a_task_that_wakes_itself_takes_one_more_step_behind_what_it_has_made() {
+    let log = Log::default();
+    run(async {
+        let notes = log.clone();
+        let task = create_task(async move {
+            let mut steps = 0;
+            poll_fn(|cx| {
+                steps += 1;
+                notes.say(steps);
+                if steps == 1 {
+                    let waker = cx.waker().clone();
+                    cx.waker().wake_by_ref();
+                    drop(create_task({
+                        let notes = notes.clone();
+                        async move { notes.say("made") }
+                    }));
+                    waker.wake();
+                    return Poll::Pending;
+                }
+                Poll::<()>::Pending
+            })
+            .await;
+        });
+        for _ in 0..5 {
+            yield_now().await;
+        }
+        task.cancel();
+    });
+    assert_eq!(log.take(), ["1", "made", "2"]);
+}
+
+#[test]
+fn a_task_that_wakes_itself_and_ends_leaves_no_step_to_the_next() {
+    let log = Log::default();
+    run(async {
+        for _ in 0..2 {
+            let notes = log.clone();
+            let task = create_task(async move {
+                poll_fn(|cx| {
+                    cx.waker().wake_by_ref();
+                    Poll::Ready(())
+                })
+                .await;
+                notes.say("end");
+            });
+            task.await.unwrap();
+            // Has the place and the waker of the first.
+            let notes = log.clone();
+            let task = create_task(poll_fn(move |_| -> Poll<()> {
+                notes.say("step");
+                Poll::Pending
+            }));
+            for _ in 0..3 {
+                yield_now().await;
+            }
+            task.cancel();
+        }
+    });
+    assert_eq!(log.take(), ["end", "step", "end", "step"]);
+}
+
+#[test]
+fn a_task_that_another_wakes_in_its_own_step_is_queued_at_once() {
+    let log = Log::default();
+    run(async {
+        let sender = Rc::new(RefCell::new(None::<Waker>));
+        let receiver = sender.clone();
+        let notes = log.clone();
+        let sleeper = create_task(async move {
+            let mut woken = false;
+            poll_fn(|cx| {
+                if std::mem::replace(&mut woken, true) {
+                    return Poll::Ready(());
+                }
+                *sender.borrow_mut() = Some(cx.waker().clone());
+                Poll::Pending
+            })
+            .await;
+            notes.say("sleeper");
+        });
+        yield_now().await;
+        let notes = log.clone();
+        let other = create_task(async move {
+            if let Some(waker) = receiver.take() {
+                waker.wake();
+            }
+            yield_now().await;
+            notes.say("other");
+        });
+        sleeper.await.unwrap();
+        other.await.unwrap();
+    });
+    assert_eq!(log.take(), ["sleeper", "other"]);
 }
 
 #[test]
