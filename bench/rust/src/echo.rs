@@ -1,6 +1,6 @@
 //! Echo: a server in a process of its own, and the load that this process makes.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -15,46 +15,90 @@ use crate::cpu;
 
 /// What a server reads at a time.
 const BUFFER: usize = 64 * 1024;
+const SERVERS: [&str; 3] = ["protocol", "stream", "tokio"];
 
-/// Microseconds of the server's processor time per message.
-pub fn measure(runtime: &str, connections: usize, size: usize) -> f64 {
-    let mut server = ServerProcess::start(runtime);
-    let address = server.address;
-    let count = Rc::new(Cell::new(0u64));
-    let (messages, nanos) = oxloop::run(async {
+/// How long a server is measured at a time: short, so that what else the machine does meets all.
+const SLICE: Duration = Duration::from_millis(100);
+const SETTLE: Duration = Duration::from_millis(10);
+
+/// Microseconds of each server's processor time per message, round by round: the servers take turns.
+pub fn measure(connections: usize, size: usize, rounds: usize) -> Vec<[f64; 3]> {
+    let mut servers = SERVERS.map(ServerProcess::start);
+    let message: Rc<[u8]> = vec![b'x'; size].into();
+    let asked: [Rc<Asked>; 3] = std::array::from_fn(|_| Rc::default());
+    oxloop::run(async {
         let event_loop = oxloop::get_running_loop().unwrap();
-        for _ in 0..connections {
-            let asker = Asker { count: count.clone(), size, left: size };
-            let options = ConnectOptions::default();
-            let host = address.ip().to_string();
-            event_loop.create_connection(|| asker, &host, address.port(), options).await.unwrap();
+        for (server, asked) in servers.iter().zip(&asked) {
+            let (host, port) = (server.address.ip().to_string(), server.address.port());
+            for _ in 0..connections {
+                let asker = Asker { asked: asked.clone(), message: message.clone(), left: size };
+                let options = ConnectOptions::default();
+                event_loop.create_connection(|| asker, &host, port, options).await.unwrap();
+            }
         }
-        oxloop::sleep(Duration::from_millis(300)).await;
-        let (messages, begin) = (count.get(), server.cpu());
-        oxloop::sleep(Duration::from_millis(1500)).await;
-        (count.get() - messages, server.cpu() - begin)
+        let mut figures = Vec::new();
+        for round in 0..=rounds {
+            let mut figure = [0.0; 3];
+            for turn in 0..3 {
+                let index = (round + turn) % 3;
+                figure[index] = asked[index].slice(&mut servers[index], &message).await;
+            }
+            figures.push(figure);
+        }
+        // Of the first round everything is new.
+        figures.split_off(1)
     })
-    .unwrap();
-    nanos as f64 / 1000.0 / messages as f64
+    .unwrap()
+}
+
+/// What is asked of a server.
+#[derive(Default)]
+struct Asked {
+    busy: Cell<bool>,
+    count: Cell<u64>,
+    /// The connections that wait for its turn.
+    idle: RefCell<Vec<Transport>>,
+}
+
+impl Asked {
+    async fn slice(&self, server: &mut ServerProcess, message: &[u8]) -> f64 {
+        self.busy.set(true);
+        let idle = self.idle.take();
+        idle.iter().for_each(|transport| transport.write(message));
+        oxloop::sleep(SETTLE).await;
+        let (messages, begin) = (self.count.get(), server.cpu());
+        oxloop::sleep(SLICE).await;
+        let (messages, nanos) = (self.count.get() - messages, server.cpu() - begin);
+        self.busy.set(false);
+        while self.idle.borrow().len() < idle.len() {
+            oxloop::sleep(SETTLE).await;
+        }
+        nanos as f64 / 1000.0 / messages as f64
+    }
 }
 
 struct Asker {
-    count: Rc<Cell<u64>>,
-    size: usize,
+    asked: Rc<Asked>,
+    message: Rc<[u8]>,
     left: usize,
 }
 
 impl Protocol for Asker {
     fn connection_made(&mut self, transport: &Transport) {
-        transport.write(&vec![b'x'; self.size]);
+        self.asked.idle.borrow_mut().push(transport.clone());
     }
 
     fn data_received(&mut self, transport: &Transport, data: &[u8]) {
         self.left -= data.len();
-        if self.left == 0 {
-            self.left = self.size;
-            self.count.set(self.count.get() + 1);
-            self.connection_made(transport);
+        if self.left > 0 {
+            return;
+        }
+        self.left = self.message.len();
+        self.asked.count.set(self.asked.count.get() + 1);
+        if self.asked.busy.get() {
+            transport.write(&self.message);
+        } else {
+            self.asked.idle.borrow_mut().push(transport.clone());
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One scenario on one runtime: `oxloop-bench RUNTIME SCENARIO` prints the nanoseconds of processor
-//! time per operation, `oxloop-bench echo SERVER CONNECTIONS SIZE` the microseconds of the server.
+//! time per operation, `oxloop-bench echo CONNECTIONS SIZE ROUNDS` the microseconds of each server, a
+//! line for each round.
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -19,9 +20,12 @@ fn main() {
         [runtime @ ("oxloop" | "tokio"), scenario] => {
             println!("{:.1}", local::measure(runtime, scenario));
         }
-        ["echo", runtime, connections, size] => {
-            let (connections, size) = (connections.parse().unwrap(), size.parse().unwrap());
-            println!("{:.2}", echo::measure(runtime, connections, size));
+        ["echo", connections, size, rounds] => {
+            let [connections, size, rounds] =
+                [connections, size, rounds].map(|number| number.parse().unwrap());
+            for [protocol, stream, tokio] in echo::measure(connections, size, rounds) {
+                println!("{protocol:.2} {stream:.2} {tokio:.2}");
+            }
         }
         ["serve", runtime] => echo::serve(runtime),
         _ => eprintln!("oxloop-bench RUNTIME SCENARIO"),
