@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
 use super::message::{Head, Parsed, Request, answer_with, parse, refuse};
-use super::router::{Found, Routes};
+use super::router::{Found, Router};
 
 /// So much may wait behind a handler, or to be sent, before the client has to wait (bytes).
 const MUCH: usize = 256 * 1024;
@@ -19,7 +19,7 @@ const MUCH: usize = 256 * 1024;
 pub(super) struct Http(Arc<Mutex<Connection>>);
 
 struct Connection {
-    routes: Arc<Routes>,
+    router: Py<Router>,
     /// What has come and is not answered.
     input: Vec<u8>,
     output: Vec<u8>,
@@ -39,9 +39,9 @@ enum Next {
 }
 
 impl Http {
-    pub(super) fn new(routes: Arc<Routes>) -> Http {
+    pub(super) fn new(router: Py<Router>) -> Http {
         Http(Arc::new(Mutex::new(Connection {
-            routes,
+            router,
             input: Vec::new(),
             output: Vec::new(),
             awaited: None,
@@ -100,7 +100,7 @@ impl Protocol for Http {
 
     fn traverse(&self, visit: &mut Visit) {
         if let Ok(connection) = self.0.try_lock() {
-            connection.routes.traverse(visit);
+            visit.visit(&connection.router);
             connection.awaited.iter().for_each(|awaited| visit.visit(awaited));
         }
     }
@@ -126,9 +126,9 @@ impl Connection {
 
     /// Answers a request, or begins to.
     fn request(&mut self, transport: &Transport<'_>, head: &Head<'_>) -> PyResult<Next> {
-        let (py, routes) = (transport.py(), self.routes.clone());
+        let (py, router) = (transport.py(), self.router.clone_ref(transport.py()));
         let out = &mut self.output;
-        match routes.find(head.method, head.path) {
+        match router.get().routes().find(head.method, head.path) {
             Found::Fixed(answer) if head.keeps_alive => out.extend_from_slice(answer),
             Found::Fixed(answer) => {
                 // The answer is made for connections that stay: one more line.
@@ -139,8 +139,9 @@ impl Connection {
             }
             Found::WrongMethod => refuse(out, 405, head.keeps_alive),
             Found::Nothing => refuse(out, 404, head.keeps_alive),
-            Found::Handler(handler, params) => {
-                let returned = handler.bind(py).call1((Request::new(head, params),));
+            Found::Handler(handler, route) => {
+                let request = Request::new(head, router.clone_ref(py), route);
+                let returned = handler.bind(py).call1((request,));
                 match returned {
                     Ok(returned) if is_awaitable(&returned)? => {
                         return Ok(Next::Awaits(returned.unbind()));

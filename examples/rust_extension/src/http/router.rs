@@ -1,21 +1,23 @@
 //! Which path is answered by what.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use oxloop_extension::{Visit, protocol};
+use oxloop_extension::protocol;
 use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
-use super::message::{Params, answer};
+use super::message::answer;
 use super::protocol::Http;
 
 /// What a request is answered with.
 pub(super) enum Found<'a> {
     /// The whole answer, as bytes.
     Fixed(&'a [u8]),
-    Handler(&'a Py<PyAny>, Params),
+    /// A function in Python, and the number of its route.
+    Handler(&'a Py<PyAny>, usize),
     /// The path is known, with other methods.
     WrongMethod,
     Nothing,
@@ -36,7 +38,7 @@ struct Route {
 
 enum Piece {
     Text(String),
-    Name(String),
+    Name(Py<PyString>),
 }
 
 impl Routes {
@@ -46,36 +48,46 @@ impl Routes {
             return Found::Fixed(answer);
         }
         let mut known = fixed.is_some();
-        for route in &self.handlers {
-            let Some(params) = route.matches(path) else { continue };
+        for (number, route) in self.handlers.iter().enumerate() {
+            if !route.matches(path) {
+                continue;
+            }
             if route.method == method {
-                return Found::Handler(&route.handler, params);
+                return Found::Handler(&route.handler, number);
             }
             known = true;
         }
         if known { Found::WrongMethod } else { Found::Nothing }
     }
 
-    pub(super) fn traverse(&self, visit: &mut Visit) {
-        self.handlers.iter().for_each(|route| visit.visit(&route.handler));
+    /// What a path has in the places of the names of a route that it matches.
+    pub(super) fn params<'a>(
+        &'a self,
+        route: usize,
+        path: &'a str,
+    ) -> impl Iterator<Item = (&'a Py<PyString>, &'a str)> {
+        let pieces = self.handlers.get(route).map_or(&[][..], |route| &route.pieces);
+        pieces.iter().zip(path.split('/')).filter_map(|(piece, given)| match piece {
+            Piece::Name(name) => Some((name, given)),
+            Piece::Text(_) => None,
+        })
+    }
+
+    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.handlers.iter().try_for_each(|route| visit.call(&route.handler))
     }
 }
 
 impl Route {
-    /// What the path has in the places of the names, if it is of this route.
-    fn matches(&self, path: &str) -> Option<Params> {
-        let mut params = Params::new();
+    /// Whether the path is of this route.
+    fn matches(&self, path: &str) -> bool {
         let mut given = path.split('/');
-        for piece in &self.pieces {
-            let given = given.next()?;
-            match piece {
-                Piece::Text(text) if text == given => {}
-                Piece::Text(_) => return None,
-                Piece::Name(_) if given.is_empty() => return None,
-                Piece::Name(name) => params.push((name.clone(), given.to_owned())),
-            }
-        }
-        given.next().is_none().then_some(params)
+        let fit = self.pieces.iter().all(|piece| match (piece, given.next()) {
+            (Piece::Text(text), Some(given)) => text == given,
+            (Piece::Name(_), Some(given)) => !given.is_empty(),
+            (_, None) => false,
+        });
+        fit && given.next().is_none()
     }
 }
 
@@ -83,7 +95,12 @@ impl Route {
 /// `await loop.create_server(router, "127.0.0.1", 8080)`.
 #[pyclass(frozen, module = "rust_extension")]
 #[derive(Default)]
-pub(crate) struct Router(Mutex<Arc<Routes>>);
+pub(crate) struct Router {
+    table: Mutex<Routes>,
+    /// The table, once there was a connection. Those and their requests refer to the router: the
+    /// garbage collector has to meet each handler in one place.
+    serving: OnceLock<Routes>,
+}
 
 #[pymethods]
 impl Router {
@@ -106,11 +123,11 @@ impl Router {
     /// Requests with this method and path call `handler(request)`, a function or an async one, which
     /// returns str, bytes, or a tuple of status and one of them. `{name}` in the path stands for a
     /// piece between slashes, and is in `request.params`.
-    fn route(&self, method: &str, path: &str, handler: Py<PyAny>) -> PyResult<()> {
+    fn route(&self, py: Python<'_>, method: &str, path: &str, handler: Py<PyAny>) -> PyResult<()> {
         let pieces = path
             .split('/')
             .map(|piece| match piece.strip_prefix('{').and_then(|it| it.strip_suffix('}')) {
-                Some(name) => Piece::Name(name.into()),
+                Some(name) => Piece::Name(PyString::intern(py, name).unbind()),
                 None => Piece::Text(piece.into()),
             })
             .collect();
@@ -119,28 +136,33 @@ impl Router {
     }
 
     /// A protocol for a connection.
-    fn __call__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let routes = self.lock().clone();
-        protocol(py, Http::new(routes))
+    fn __call__<'py>(this: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        protocol(this.py(), Http::new(this.clone().unbind()))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        let Ok(routes) = self.0.try_lock() else { return Ok(()) };
-        routes.handlers.iter().try_for_each(|route| visit.call(&route.handler))
+        if let Some(routes) = self.serving.get() {
+            routes.traverse(&visit)?;
+        }
+        self.table.try_lock().map_or(Ok(()), |routes| routes.traverse(&visit))
     }
 }
 
 impl Router {
+    /// The table, which does not change any more.
+    pub(super) fn routes(&self) -> &Routes {
+        self.serving.get_or_init(|| std::mem::take(&mut *self.lock()))
+    }
+
     fn change(&self, change: impl FnOnce(&mut Routes)) -> PyResult<()> {
-        let mut routes = self.lock();
-        let Some(routes) = Arc::get_mut(&mut routes) else {
+        if self.serving.get().is_some() {
             return Err(PyValueError::new_err("the router has connections already"));
-        };
-        change(routes);
+        }
+        change(&mut self.lock());
         Ok(())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Arc<Routes>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Routes> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
