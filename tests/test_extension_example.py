@@ -1,7 +1,9 @@
 """examples/rust_extension: the HTTP server and the Redis client in Rust."""
 
 import asyncio
+import gc
 import socket
+import weakref
 
 import pytest
 from extension_support import built
@@ -69,6 +71,42 @@ def test_a_fixed_answer(talk, router):
         b"HTTP/1.1 200 OK\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 6\r\n"
         b"connection: close\r\n\r\nhello\n"
     )
+
+
+def test_a_request_that_its_handler_keeps_is_collected_with_it(talk):
+    class Service:
+        def __init__(self):
+            self.router = example.Router()
+            self.router.route("GET", "/{name}", self.handle)
+
+        def handle(self, request):
+            self.kept = request
+            return "kept"
+
+    service = Service()
+    assert answers(talk(service.router, get("/ada", CLOSE)))[0][1] == b"kept"
+    assert service.kept.params == {"name": "ada"}
+    gone = weakref.ref(service)
+    del service
+    gc.collect()
+    assert gone() is None
+
+
+def test_handlers_survive_collections_while_requests_and_connections_refer_to_them(talk):
+    router = example.Router()
+    kept = []
+
+    def handle(request):
+        kept.append(request)
+        gc.collect()
+        return request.params["name"]
+
+    router.route("GET", "/{name}", handle)
+    del handle
+    data = talk(router, get("/a") + get("/b") + get("/c", CLOSE))
+    assert [body for _, body in answers(data)] == [b"a", b"b", b"c"]
+    gc.collect()
+    assert [request.params["name"] for request in kept] == ["a", "b", "c"]
 
 
 def test_a_pipeline_in_pieces(talk, router):
