@@ -7,7 +7,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple, PyType};
 
-use crate::raw::{Global, Lookup, Ref};
+use crate::raw::{Global, Lookup, Ref, Slot};
 
 macro_rules! names {
     ($($name:ident),* $(,)?) => {
@@ -69,6 +69,9 @@ impl SocketEnums {
 #[derive(Debug)]
 pub(crate) struct Hooks {
     pub(crate) names: Names,
+    /// A string that was found to be `context` too: `_asyncio` passes one of its own, which is not
+    /// interned, with every step.
+    other_context: Slot,
     module: Ref,
     pub(crate) buffered_protocol: Ref,
     pub(crate) stream_reader_protocol: Ref,
@@ -128,6 +131,7 @@ impl Hooks {
         let eager_keywords = PyTuple::new(py, eager_keywords)?;
         let hooks = Hooks {
             names: Names::new(py),
+            other_context: Slot::new(),
             buffered_protocol: get("BufferedProtocol")?.into(),
             stream_reader_protocol: get("StreamReaderProtocol")?.into(),
             tls_again: get("TLS_AGAIN")?.into(),
@@ -201,8 +205,22 @@ impl Hooks {
             || (self.factories_take_keywords && same(keyword, eager_start))
     }
 
+    #[inline]
     pub(crate) fn is_context_keyword(&self, keyword: *mut ffi::PyObject) -> bool {
-        same(keyword, &self.names.context)
+        keyword == self.other_context.as_ptr()
+            || keyword == self.names.context.as_ptr()
+            || self.is_named_context(keyword)
+    }
+
+    /// By value. The string is held, so its address stays its own.
+    #[cold]
+    fn is_named_context(&self, keyword: *mut ffi::PyObject) -> bool {
+        let is_context = same(keyword, &self.names.context);
+        if is_context {
+            // SAFETY: alive for the call.
+            self.other_context.set(Some(unsafe { Ref::from_borrowed(keyword) }));
+        }
+        is_context
     }
 
     /// Whether a call `call_soon(callback, context=…)` is a C Task that asks for a step.

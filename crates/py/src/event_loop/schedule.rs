@@ -338,8 +338,7 @@ fn context_keyword(
     if arguments.has_no_keywords() {
         return Ok(None);
     }
-    let name = hooks().names.context.bind(py).cast::<PyString>()?;
-    arguments.only_keyword(py, method, name)
+    arguments.only_context(py, method)
 }
 
 #[inline]

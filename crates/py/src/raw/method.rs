@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 use super::Ref;
+use crate::hooks::hooks;
 
 /// What a method may return.
 pub(crate) trait Output {
@@ -130,43 +131,29 @@ impl<'a> Arguments<'a> {
         Ok(Some(dict))
     }
 
-    /// The value of the only keyword that the method `method` has. Names are compared by value:
-    /// `_asyncio` passes one that is not interned.
+    /// The value of `context`, the only keyword that the method `method` has.
     #[inline]
-    pub(crate) fn only_keyword(
+    pub(crate) fn only_context(
         &self,
         py: Python<'_>,
         method: &str,
-        name: &Bound<'_, PyString>,
     ) -> PyResult<Option<*mut ffi::PyObject>> {
         if self.keywords.is_null() {
             return Ok(None);
         }
-        // SAFETY: a tuple of strings, with one value each.
-        let (count, first) = unsafe {
+        // SAFETY: a tuple of strings.
+        let value = unsafe {
             let count = ffi::PyTuple_GET_SIZE(self.keywords);
-            (count, if count > 0 { ffi::PyTuple_GET_ITEM(self.keywords, 0) } else { self.keywords })
+            if count == 0 {
+                return Ok(None);
+            }
+            let last = ffi::PyTuple_GET_ITEM(self.keywords, count - 1);
+            if count > 1 || !hooks().is_context_keyword(last) {
+                return Err(unexpected(method, &Bound::from_borrowed_ptr(py, last)));
+            }
+            *self.values
         };
-        match count {
-            0 => return Ok(None),
-            1 if first == name.as_ptr() => {}
-            1 => {
-                // SAFETY: borrowed from the tuple.
-                let given = unsafe { Bound::from_borrowed_ptr(py, first) };
-                if !given.eq(name)? {
-                    return Err(unexpected(method, &given));
-                }
-            }
-            _ => {
-                // SAFETY: borrowed from the tuple.
-                let last = unsafe {
-                    Bound::from_borrowed_ptr(py, ffi::PyTuple_GET_ITEM(self.keywords, count - 1))
-                };
-                return Err(unexpected(method, &last));
-            }
-        }
-        // SAFETY: there is one keyword, hence one value.
-        Ok(Some(unsafe { *self.values }))
+        Ok(Some(value))
     }
 }
 

@@ -80,6 +80,13 @@ impl Ref {
         self.as_py().bind(py)
     }
 
+    /// The reference itself under PyO3's name.
+    #[inline]
+    pub(crate) fn into_bound(self, py: Python<'_>) -> Bound<'_, PyAny> {
+        // SAFETY: an owned reference.
+        unsafe { Bound::from_owned_ptr(py, self.into_ptr()) }
+    }
+
     /// The same reference under PyO3's name; not to be dropped.
     #[inline]
     pub(crate) fn as_py(&self) -> &Py<PyAny> {

@@ -42,10 +42,14 @@ enum State {
 }
 
 impl Call {
-    pub(super) fn new(subject: Ref, inflow: Option<Ref>, operation: Operation) -> Call {
+    pub(super) fn new(
+        subject: Ref,
+        inflow: Option<Bound<'_, Inflow>>,
+        operation: Operation,
+    ) -> Call {
         Call {
             subject: Slot::filled(subject),
-            inflow: inflow.map_or_else(Slot::new, Slot::filled),
+            inflow: inflow.map_or_else(Slot::new, |inflow| Slot::filled(inflow.into())),
             operation,
             searched: Cell::new(0),
             state: Cell::new(State::Created),
@@ -192,8 +196,9 @@ impl Call {
     }
 
     fn inflow<'py>(&self, py: Python<'py>) -> Option<Bound<'py, Inflow>> {
-        let inflow = self.inflow.get(py)?;
-        inflow.bind(py).clone().cast_into::<Inflow>().ok()
+        let inflow = self.inflow.get(py)?.into_bound(py);
+        // SAFETY: the slot is empty or has what `new` was given.
+        Some(unsafe { inflow.cast_into_unchecked::<Inflow>() })
     }
 
     /// What the `finally` of asyncio's `_wait_for_data` does.

@@ -10,6 +10,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::call::Call;
+use super::inflow::Inflow;
 use super::operation::Operation;
 use crate::raw::{
     Arguments, Class, ClassSpec, Global, Ref, Sent, base_size, entry, getset, leak_table, method,
@@ -63,7 +64,7 @@ struct This(*mut ffi::PyObject);
 pub(super) fn call(
     py: Python<'_>,
     subject: *mut ffi::PyObject,
-    inflow: Option<Ref>,
+    inflow: Option<Bound<'_, Inflow>>,
     operation: Operation,
 ) -> PyResult<Ref> {
     let class = CLASS.get();

@@ -86,7 +86,7 @@ impl Reader {
     #[inline]
     fn begin(self, py: Python<'_>, operation: Operation) -> PyResult<Option<Ref>> {
         let Some(inflow) = self.inflow(py)? else { return Ok(None) };
-        coroutine::call(py, self.0, Some(inflow.into_any().into()), operation).map(Some)
+        coroutine::call(py, self.0, Some(inflow), operation).map(Some)
     }
 
     /// What asyncio's method returns. If somebody has changed asyncio's class, the reader is

@@ -96,8 +96,9 @@ impl<'a> Transport<'a> {
     /// The loop, until the connection is lost. A reference, because a call may end the connection.
     #[inline]
     fn owner(self, py: Python<'_>) -> Option<Owner<'_>> {
-        let object = self.tail.owner.get(py)?;
-        Some(Owner(object.bind(py).clone().cast_into::<Loop>().ok()?))
+        let object = self.tail.owner.get(py)?.into_bound(py);
+        // SAFETY: the slot is empty or has the loop that the transport was opened on.
+        Some(Owner(unsafe { object.cast_into_unchecked::<Loop>() }))
     }
 
     /// The stream in the engine, until it is released.

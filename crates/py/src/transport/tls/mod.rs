@@ -80,8 +80,9 @@ impl<'a> Tls<'a> {
 
     /// The loop, until the connection is lost.
     fn owner(self, py: Python<'_>) -> Option<Owner<'_>> {
-        let object = self.tail.owner.get(py)?;
-        Some(Owner(object.bind(py).clone().cast_into::<Loop>().ok()?))
+        let object = self.tail.owner.get(py)?.into_bound(py);
+        // SAFETY: the slot is empty or has the loop that the transport was opened on.
+        Some(Owner(unsafe { object.cast_into_unchecked::<Loop>() }))
     }
 
     /// The pump, until the connection is lost.

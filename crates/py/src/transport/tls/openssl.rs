@@ -9,7 +9,7 @@
 //! run during a handshake, and a program may use the `ssl.SSLObject` from another thread; therefore
 //! the wire has a lock.
 
-use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_long, c_ulong, c_void};
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -69,6 +69,7 @@ functions! {
     SSL_get_error: fn(*const Ssl, c_int) -> c_int;
     SSL_pending: fn(*const Ssl) -> c_int;
     SSL_shutdown: fn(*mut Ssl) -> c_int;
+    ERR_peek_error: fn() -> c_ulong;
     ERR_clear_error: fn();
     BIO_get_new_index: fn() -> c_int;
     BIO_meth_new: fn(c_int, *const c_char) -> *mut Method;
@@ -347,8 +348,7 @@ impl Direct {
     /// Leaves nothing in OpenSSL's queue of errors.
     pub(super) fn forget_errors(&self) {
         if let Some(openssl) = found() {
-            // SAFETY: no preconditions.
-            unsafe { (openssl.functions.ERR_clear_error)() };
+            openssl.functions.forget_errors();
         }
     }
 
@@ -359,8 +359,7 @@ impl Direct {
         const ZERO_RETURN: c_int = 6;
         let Some(OpenSsl { functions, .. }) = found() else { return Outcome::Failed };
         let mut count = 0;
-        // SAFETY: no preconditions.
-        unsafe { (functions.ERR_clear_error)() };
+        functions.forget_errors();
         let result = call(functions, self.ssl.as_ptr(), &mut count);
         if result > 0 {
             return Outcome::Bytes(count);
@@ -371,9 +370,22 @@ impl Direct {
             ZERO_RETURN => Outcome::Ended,
             _ => return Outcome::Failed,
         };
-        // SAFETY: no preconditions.
-        unsafe { (functions.ERR_clear_error)() };
+        functions.forget_errors();
         outcome
+    }
+}
+
+impl Functions {
+    /// Empties OpenSSL's queue of errors. It mostly is empty, and to clear it goes through all of its
+    /// places.
+    #[inline]
+    fn forget_errors(&self) {
+        // SAFETY: no preconditions.
+        unsafe {
+            if (self.ERR_peek_error)() != 0 {
+                (self.ERR_clear_error)();
+            }
+        }
     }
 }
 
