@@ -298,3 +298,23 @@ def test_many_futures_come_and_go(run):
             assert await asyncio.gather(*futures) == list(range(50))
 
     run(main())
+
+
+def test_what_a_callback_held_is_dropped_with_it(run):
+    class Callback:
+        def __call__(self):
+            pass
+
+    async def main(wait):
+        callback = Callback()
+        alive = weakref.ref(callback)
+        probe.call_soon(callback, False)
+        del callback
+        if wait:
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert alive() is None
+        return alive
+
+    run(main(True))
+    assert run(main(False))() is None

@@ -1,9 +1,11 @@
 """Cycles through the loop, its handles and transports are found by the garbage collector."""
 
 import asyncio
+import contextlib
 import contextvars
 import gc
 import socket
+import sys
 import warnings
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -299,3 +301,24 @@ def test_collecting_inside_callbacks(loop, run):
             await asyncio.sleep(0)
 
     run(main())
+
+
+@pytest.mark.oxloop_only  # asyncio takes most of what is refused here
+def test_messages_of_errors_are_freed(loop):
+    """Outside of a run, where nothing but the refused calls happens."""
+
+    def refused(times):
+        for _ in range(times):
+            for call in (loop.call_later, loop.call_at):
+                with contextlib.suppress(ValueError, TypeError):
+                    call(float("nan"), print)
+            with contextlib.suppress(AttributeError, TypeError):
+                loop.call_soon(print, context=3)
+            with contextlib.suppress(ValueError):
+                loop.remove_reader("x")
+
+    refused(10)
+    before = sys.getallocatedblocks()
+    refused(1000)
+    gc.collect()
+    assert sys.getallocatedblocks() - before < 500

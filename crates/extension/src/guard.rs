@@ -10,15 +10,18 @@ use pyo3::prelude::*;
 /// Runs the body of a function that oxloop calls: -1 with an exception set if it fails or panics.
 #[inline]
 pub(crate) fn entry(body: impl FnOnce(Python<'_>) -> PyResult<c_int>) -> c_int {
-    // SAFETY: oxloop calls attached.
-    let py = unsafe { Python::assume_attached() };
-    match caught(|| body(py)) {
-        Ok(Ok(status)) => status,
-        Ok(Err(error)) | Err(error) => {
-            error.restore(py);
-            -1
+    in_scope(|| {
+        // SAFETY: oxloop calls attached.
+        let py = unsafe { Python::assume_attached() };
+        match caught(|| body(py)) {
+            Ok(Ok(status)) => status,
+            Ok(Err(error)) | Err(error) => {
+                error.restore(py);
+                -1
+            }
         }
-    }
+    })
+    .unwrap_or(-1)
 }
 
 /// The result of `body`, or the exception that its panic becomes. What it leaves half done is the
@@ -28,9 +31,20 @@ pub(crate) fn caught<T>(body: impl FnOnce() -> T) -> Result<T, PyErr> {
     catch_unwind(AssertUnwindSafe(body)).map_err(|panic| panicked(&*panic))
 }
 
-/// Drops what a program gave us; a panic has nobody to be told.
+/// Drops what a program gave us; a panic has nobody to be told. Attached.
 pub(crate) fn drop_quietly<T>(value: T) {
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
+    let _ = in_scope(|| catch_unwind(AssertUnwindSafe(|| drop(value))));
+}
+
+/// Runs `body` where PyO3 knows that the thread is attached. It knows of its own functions; oxloop
+/// calls others too, and there a reference that is dropped would be kept until one of its own is
+/// called next, if ever.
+#[inline]
+fn in_scope<T>(body: impl FnOnce() -> T) -> Option<T> {
+    let mut body = Some(body);
+    let mut run = || body.take().map(|body| body());
+    // There is no scope any more where the interpreter is about to end.
+    Python::try_attach(|_| run()).unwrap_or_else(run)
 }
 
 #[cold]

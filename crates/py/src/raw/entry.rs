@@ -36,7 +36,7 @@ fn guarded<T, E: Restore>(body: impl FnOnce(Python<'_>) -> Result<T, E>) -> Opti
             None
         }
         Err(panic) => {
-            panic_error(&*panic).restore(py);
+            panic_error(&*panic).restore_to(py);
             None
         }
     }

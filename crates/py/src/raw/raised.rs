@@ -11,7 +11,7 @@ impl From<PyErr> for Raised {
     #[cold]
     fn from(error: PyErr) -> Raised {
         // SAFETY: whoever holds a PyErr in this crate is attached.
-        error.restore(unsafe { Python::assume_attached() });
+        error.restore_to(unsafe { Python::assume_attached() });
         Raised
     }
 }
@@ -31,7 +31,14 @@ pub(crate) trait Restore {
 
 impl Restore for PyErr {
     fn restore_to(self, py: Python<'_>) {
-        self.restore(py);
+        // A reference that is given up outside of PyO3's own scopes is kept until the next one is
+        // entered, and restoring gives one up.
+        let mut error = Some(self);
+        Python::try_attach(|py| error.take().map(|error| error.restore(py)));
+        if let Some(error) = error {
+            // The interpreter is about to end.
+            error.restore(py);
+        }
     }
 }
 

@@ -13,7 +13,8 @@ use super::call::Call;
 use super::inflow::Inflow;
 use super::operation::Operation;
 use crate::raw::{
-    Arguments, Class, ClassSpec, Global, Ref, Sent, base_size, entry, getset, leak_table, method,
+    Arguments, Class, ClassSpec, Global, Raised, Ref, Sent, base_size, entry, getset, leak_table,
+    method,
 };
 
 static CLASS: Global<Class> = Global::new();
@@ -146,7 +147,8 @@ fn set_stop_iteration(py: Python<'_>, value: &Ref) {
             return;
         }
     }
-    PyStopIteration::new_err((Py::from(value.bind(py).clone()),)).restore(py);
+    let error = PyStopIteration::new_err((Py::from(value.bind(py).clone()),));
+    let Raised = Raised::from(error);
 }
 
 unsafe extern "C" fn am_send(
