@@ -39,6 +39,8 @@ def pytest_configure(config):
         "oxloop_only: about oxloop itself, there is nothing to compare with",
     ):
         config.addinivalue_line("markers", line)
+    # What a shell starts in the background ignores Ctrl-C, and so would all that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in ("PytestUnraisableExceptionWarning", "PytestUnhandledThreadExceptionWarning"):
         config.addinivalue_line("filterwarnings", f"error::pytest.{name}")
 

@@ -227,7 +227,7 @@ LOOP_HOOKS_OF = {
 
 #: Names of EventLoop and its native half that asyncio does not have: its own.
 OWN_NAMES = """
-    _arm_signals _disarm_signals _owns_wakeup_fd _signal_socket _resume_accepting _drop_all
+    _signal_descriptor _signal_socket _resume_accepting _drop_all
     _try_recv _try_recv_into _try_send _try_sendfile _try_recvfrom _try_recvfrom_into
     _try_sendto _try_connect _try_accept _until_connected _resolve _resolve_literal _resolve_name
     _forget_lookup _until_answered _watch_once _unwatch_once _watched

@@ -429,8 +429,23 @@ def test_a_handler_that_raises_ends_the_wait_from_any_moment(loop):
                 while time.perf_counter() < begin:
                     pass
                 loop.run_forever()
+            assert signal.set_wakeup_fd(-1) == -1
     signal.signal(SIGNAL, before)
     check_usable(loop)
+
+
+@pytest.mark.oxloop_only  # asyncio looks at no wake-up descriptor of others
+def test_a_closed_descriptor_that_somebody_left_as_the_wakeup_is_replaced(loop, later):
+    loop.call_later(0.001, loop.stop)
+    loop.run_forever()  # what it needs, it has: it takes no number that is free below
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing)
+    os.close(writing)
+    os.close(reading)
+    later(loop.call_soon_threadsafe, loop.stop)
+    loop.run_forever()
+    assert signal.set_wakeup_fd(-1) == -1
 
 
 def test_sigterm_ends_an_idle_loop_as_by_default(loop_kind):

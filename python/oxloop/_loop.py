@@ -6,8 +6,6 @@ running, through the private hooks that it calls; they are named in :mod:`oxloop
 """
 
 import asyncio
-import signal
-import sys
 import threading
 
 from . import _hooks, _oxloop
@@ -40,7 +38,6 @@ class EventLoop(
     # The self-pipe, for signals alone and made when the first is awaited.
     _ssock = None
     _signal_socket = None
-    _owns_wakeup_fd = False
 
     def __init__(self, selector=None):
         """*selector* is accepted for the sake of asyncio's signature and not used."""
@@ -75,31 +72,15 @@ class EventLoop(
         if self._signal_socket is not None:
             super()._close_self_pipe()
 
-    def _arm_signals(self):
-        """The loop is about to wait: signals of the process shall end the wait.
-
-        Without it a signal that arrives just before the wait would be slept through. Somebody
-        else's wake-up descriptor is left alone.
-        """
+    def _signal_descriptor(self):
+        """Where signals may be written while the loop waits; None if that is not for this thread."""
         if threading.current_thread() is not threading.main_thread():
-            return
+            return None
         try:
-            mine = self._csock.fileno()
+            return self._csock.fileno()
         except OSError:
             # Out of descriptors: signals end the wait by interrupting it, which mostly suffices.
-            return
-        before = signal.set_wakeup_fd(mine, warn_on_full_buffer=False)
-        if before == -1:
-            self._owns_wakeup_fd = True
-        elif before != mine:
-            signal.set_wakeup_fd(before)
-
-    def _disarm_signals(self):
-        """The run is over. Signal handlers keep the descriptor: they work between runs, too."""
-        if self._owns_wakeup_fd:
-            self._owns_wakeup_fd = False
-            if not self._signal_handlers and not sys.is_finalizing():
-                signal.set_wakeup_fd(-1)
+            return None
 
     # -- transports ----------------------------------------------------------------------
 

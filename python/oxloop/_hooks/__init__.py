@@ -56,12 +56,14 @@ from .running import (
     end_run,
     extract_stack,
     get_running_loop,
+    is_finalizing,
     is_handle_run_patched,
     original_handle_run,
     own_methods,
     report_callback_error,
     report_native_error,
     run_in_debug_mode,
+    set_wakeup_fd,
 )
 from .sendfile import regular_file, sendfile_error
 from .serving import (

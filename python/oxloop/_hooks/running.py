@@ -4,6 +4,8 @@ import inspect
 import sys
 import threading
 from asyncio import Handle, base_events, events, format_helpers
+from signal import set_wakeup_fd
+from sys import is_finalizing
 
 from .versions import PYTHON
 

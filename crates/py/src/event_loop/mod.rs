@@ -19,6 +19,7 @@ mod process;
 mod resolve;
 mod run;
 mod schedule;
+mod signals;
 mod sock;
 mod sock_peer;
 mod tasks;

@@ -9,12 +9,13 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use super::clock::now;
+use super::signals::Signals;
 use super::{Loop, LoopRef};
 use crate::errors::os_error;
 use crate::handle::{debug_run, run_job};
 use crate::hooks::hooks;
 use crate::host::Job;
-use crate::raw::{Lookup, Raised, Ref, forget_running_loop, panic_error};
+use crate::raw::{Raised, Ref, forget_running_loop, panic_error};
 use crate::transport::Transport;
 
 /// A clock of the program's that shows no time.
@@ -60,7 +61,7 @@ pub(super) fn run_once(slf: &Bound<'_, Loop>) -> PyResult<()> {
     this.run_patched.set(hooks.get(py, "is_handle_run_patched")?.call0()?.is_truthy()?);
     Loop::find_overrides(slf)?;
     this.engine().begin_run(this.thread.get() == 0);
-    let mut signals = Signals::Unarmed;
+    let mut signals = Signals::new();
     let result = catch_unwind(AssertUnwindSafe(|| turns(slf, &mut signals)))
         .unwrap_or_else(|panic| Err(panic_error(&*panic)));
     let result = if result.is_err() { result.and(fill_all(py, this)) } else { result };
@@ -151,29 +152,4 @@ pub(super) fn run(py: Python<'_>, slf: &Bound<'_, Loop>, job: Job) -> Result<(),
         return Ok(debug_run(py, slf, &job.0)?);
     }
     run_job(py, slf, job)
-}
-
-/// The process' signal wake-up descriptor, ours while the loop waits in the main thread. Without
-/// it a signal that comes just before the wait would be slept through.
-enum Signals {
-    Unarmed,
-    Armed,
-}
-
-impl Signals {
-    fn arm(&mut self, slf: &Bound<'_, Loop>) -> PyResult<()> {
-        if matches!(self, Signals::Unarmed) {
-            *self = Signals::Armed;
-            slf.method0("_arm_signals")?;
-        }
-        Ok(())
-    }
-
-    /// Keeps the result of the run, whatever happens here.
-    fn disarm(self, slf: &Bound<'_, Loop>, result: PyResult<()>) -> PyResult<()> {
-        match self {
-            Signals::Unarmed => result,
-            Signals::Armed => result.and(slf.method0("_disarm_signals").map(drop)),
-        }
-    }
 }
