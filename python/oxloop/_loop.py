@@ -73,7 +73,7 @@ class EventLoop(
             super()._close_self_pipe()
 
     def _signal_descriptor(self):
-        """Where signals may be written while the loop waits; None if that is not for this thread."""
+        """Where signals may be written while the loop waits; None: not in this thread."""
         if threading.current_thread() is not threading.main_thread():
             return None
         try:

@@ -1,15 +1,16 @@
 """What a run does around its turns, and what is said of the callbacks that it runs."""
 
 import inspect
+import signal
 import sys
 import threading
 from asyncio import Handle, base_events, events, format_helpers
-from signal import set_wakeup_fd
-from sys import is_finalizing
 
 from .versions import PYTHON
 
 get_running_loop = events.get_running_loop
+is_finalizing = sys.is_finalizing
+set_wakeup_fd = signal.set_wakeup_fd
 original_handle_run = Handle._run
 
 
