@@ -198,15 +198,9 @@ def test_assigning_to_a_method_of_a_protocol(loop, run):
 def test_what_is_hardly_asked_for_is_made_late(loop, run):
     async def scene(reader, protocol, far):
         assert is_native(protocol)
-        assert vars(protocol)["_closed"] is vars(protocol)["_drain_waiters"] is None
-        closed = protocol._closed
-        assert isinstance(closed, asyncio.Future) and not closed.done()
-        assert protocol._closed is closed is protocol._get_close_waiter(None)
+        assert vars(protocol)["_drain_waiters"] is None
         assert len(protocol._drain_waiters) == 0
         assert protocol._drain_waiters is protocol._drain_waiters
-        far.close()
-        protocol._transport.close()
-        assert await closed is None
 
     play(run, loop, scene)
 
@@ -215,30 +209,12 @@ def test_what_was_not_made_yet_is_given_back(loop, run):
     async def scene(reader, protocol, far):
         protocol.eof_received = lambda: None
         assert not is_native(protocol)
-        assert isinstance(vars(protocol)["_closed"], asyncio.Future)
         assert len(vars(protocol)["_drain_waiters"]) == 0
         closed = protocol._closed
         far.close()
         await closed
 
     play(run, loop, scene)
-
-
-def test_a_future_that_somebody_waits_for_is_kept(loop, run):
-    told = []
-
-    def make(reader):
-        protocol = asyncio.StreamReaderProtocol(reader)
-        protocol._closed.add_done_callback(told.append)
-        return protocol
-
-    async def scene(reader, protocol, far):
-        assert is_native(protocol)
-        protocol._transport.close()
-        await eventually(lambda: told)
-        assert told == [protocol._closed]
-
-    play(run, loop, scene, make=make)
 
 
 def test_the_future_of_a_writer_is_made_late(loop, run):

@@ -34,7 +34,7 @@ names! {
     cancelled, set_result, create_future, pause_reading, resume_reading, __class__, _connected, _strong_reader,
     _buffer, _eof, _waiter, _exception, _transport, _paused, _limit, _loop,
     _reader, _protocol, _stream_reader, _connection_lost, _client_connected_cb, _drain_waiters,
-    _closed, _complete_fut, _callbacks,
+    _complete_fut, _callbacks,
     peername, _begin, _call_connection_lost,
     proc, fd, stdout, stderr, feed_data, pipe_data_received, _pipe_data_received, _call, _pending_calls,
 }

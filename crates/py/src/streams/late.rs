@@ -1,7 +1,6 @@
 //! Attributes that hardly anybody looks at, made when somebody does.
 //!
-//! asyncio makes two futures and a deque for each connection that are hardly ever used: a quarter of
-//! what an idle connection would cost. They are let go when the objects get our classes. Until
+//! asyncio makes a future and a deque for each connection that are hardly ever used. They are let go when the objects get our classes. Until
 //! somebody asks, None is under their names, which asyncio never puts there; an object that gets its
 //! old class back gets them, too.
 
@@ -17,8 +16,7 @@ use crate::raw::{Ref, dict_get, dict_set, instance_dict};
 use crate::transport::call_method;
 
 /// What is made late.
-const LATE: [fn(&Names) -> &Ref; 3] =
-    [|names| &names._closed, |names| &names._drain_waiters, |names| &names._complete_fut];
+const LATE: [fn(&Names) -> &Ref; 2] = [|names| &names._drain_waiters, |names| &names._complete_fut];
 
 /// Lets go of what an object has under a name, if nobody else has it and it is as asyncio made it.
 pub(super) fn put_off(
@@ -91,7 +89,7 @@ pub(super) fn is_empty(value: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(value.len()? == 0)
 }
 
-pub(super) fn make_future(py: Python<'_>, owner: &Ref) -> PyResult<Ref> {
+fn make_future(py: Python<'_>, owner: &Ref) -> PyResult<Ref> {
     call_method(py, owner, &hooks().names.create_future, None)
 }
 

@@ -28,16 +28,14 @@ pub(super) fn install_into(class: &Bound<'_, PyType>) -> PyResult<()> {
     install(class, documented(class, [(set_attribute, "($self, name, value)")])?)?;
     install(class, vec![(method!(fast c"_connected", Protocol, connected), None)])?;
     let callback = getset!(c"_client_connected_cb", Protocol, get_callback, set_callback);
-    let closed = getset!(c"_closed", Protocol, get_closed, set_closed);
     let waiters = getset!(c"_drain_waiters", Protocol, get_waiters, set_waiters);
-    install_attributes(class, vec![callback, closed, waiters])
+    install_attributes(class, vec![callback, waiters])
 }
 
 /// Lets go of what a connection that idles does not need.
 pub(super) fn lighten(py: Python<'_>, protocol: &Bound<'_, PyAny>) -> PyResult<()> {
     let (names, protocol) = (&hooks().names, protocol.as_ptr());
-    late::put_off(py, protocol, &names._drain_waiters, late::is_empty)?;
-    late::put_off(py, protocol, &names._closed, late::is_unused_future)
+    late::put_off(py, protocol, &names._drain_waiters, late::is_empty)
 }
 
 impl Protocol {
@@ -98,18 +96,6 @@ fn connected(py: Python<'_>, this: Protocol, arguments: Arguments<'_>) -> PyResu
         }
     }
     crate::raw::call_forwarding(py, &callback, arguments.positional, &arguments)
-}
-
-fn get_closed(py: Python<'_>, this: Protocol) -> PyResult<Ref> {
-    late::get(py, this.0, &hooks().names._closed, late::make_future)
-}
-
-fn set_closed(
-    py: Python<'_>,
-    this: Protocol,
-    value: Option<Borrowed<'_, '_, PyAny>>,
-) -> PyResult<()> {
-    late::set(py, this.0, &hooks().names._closed, value)
 }
 
 fn get_waiters(py: Python<'_>, this: Protocol) -> PyResult<Ref> {
