@@ -273,7 +273,7 @@ def pipe_case(call, errno, when):
     case(seconds=30, inject=[inject], name=f"pipes_{call}_{errno}")(fails)
 
 
-pipe_case("read", "EINTR", "200+7")
+pipe_case("read", "EINTR", "260+7")
 pipe_case("write", "EINTR", "1+3")
 
 
