@@ -273,10 +273,11 @@ WAYS = [name for name in vars(Steps) if name not in HELPERS and not name.startsw
 
 
 def is_lost(error):
-    """The interpreter's own: 3.11 may have no memory to make a KeyError, and then for what says
-    so; `ssl` makes its error of a MemoryError that is still set."""
+    """The interpreter's own, which asyncio's loop meets as well: 3.11 and 3.12 may have no memory
+    to make a KeyError, and then for what says so; `ssl` makes its error of a MemoryError that is
+    still set."""
     texts = ["<class 'ssl.SSLError'> returned a result with an exception set"]
-    if sys.version_info < (3, 12):
+    if sys.version_info < (3, 13):
         texts.append("error return without exception set")
     return isinstance(error, SystemError) and any(text in str(error) for text in texts)
 
