@@ -26,6 +26,7 @@ class Peers:
         for piece in pieces:
             before = len(self.reader._buffer)
             self.far.write(piece)
+            # Awaited in this round of the loop: the lambda sees this round's names.
             await eventually(lambda: len(self.reader._buffer) == before + len(piece))  # noqa: B023
 
     async def end(self, *pieces):

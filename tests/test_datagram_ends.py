@@ -132,7 +132,10 @@ def test_an_end_or_a_pause_in_connection_made(loop, plain, run, cleanup, method)
     sock = socket.socket(type=socket.SOCK_DGRAM)
     sock.bind(("127.0.0.1", 0))
     plain.sendto(b"early", sock.getsockname())
-    factory = lambda: Datagrams(connection_made=lambda transport: getattr(transport, method)())  # noqa: E731
+
+    def factory():
+        return Datagrams(connection_made=lambda transport: getattr(transport, method)())
+
     transport, protocol = run(loop.create_datagram_endpoint(factory, sock=sock))
     spin(loop)
     assert "datagram_received" not in protocol.calls

@@ -423,6 +423,7 @@ def test_a_handler_that_raises_ends_the_wait_from_any_moment(loop):
     command = [sys.executable, "-c", SENDER, str(int(SIGNAL))]
     with subprocess.Popen(command, stdin=subprocess.PIPE, bufsize=0) as sender:
         for turn in range(1000):
+            # Any of these lines may be where the signal comes.
             with pytest.raises(KeyboardInterrupt):  # noqa: PT012
                 sender.stdin.write(b"\n")
                 begin = time.perf_counter() + turn % 100 / 1e6

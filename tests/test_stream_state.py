@@ -279,6 +279,7 @@ def test_a_method_that_is_wrapped(peers, monkeypatch, name, where):
                     result = await result
                     assert len(reader._buffer) == before - len(result)
                     peers.far.write(result)
+                    # Awaited in this round of the loop: the lambda sees this round's names.
                     await eventually(lambda: len(reader._buffer) == before)  # noqa: B023
                 else:
                     assert result == expected

@@ -1,8 +1,8 @@
 //! Attributes that hardly anybody looks at, made when somebody does.
 //!
-//! asyncio makes a future and a deque for each connection that are hardly ever used. They are let go when the objects get our classes. Until
-//! somebody asks, None is under their names, which asyncio never puts there; an object that gets its
-//! old class back gets them, too.
+//! asyncio makes a future and a deque for each connection that are hardly ever used. They are let go
+//! when the objects get our classes. Until somebody asks, None is under their names, which asyncio
+//! never puts there; an object that gets its old class back gets them, too.
 
 use pyo3::Borrowed;
 use pyo3::exceptions::PyAttributeError;
@@ -77,7 +77,8 @@ pub(super) fn make_all(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<(
     Ok(())
 }
 
-/// Whether that is a future of asyncio's own that nobody waits for.
+/// Whether that is a future of asyncio's own that nobody waits for. One that is done may hold an
+/// exception, and dropping that is reported: ask of futures that cannot fail only.
 pub(super) fn is_unused_future(value: &Bound<'_, PyAny>) -> PyResult<bool> {
     // SAFETY: a live object.
     let is_plain = unsafe { ffi::Py_TYPE(value.as_ptr()).cast() } == hooks().future.as_ptr();
