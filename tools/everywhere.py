@@ -1,8 +1,9 @@
 """Run the contract tests and the conformance suite on every interpreter there is.
 
 `../shared/pythons/install.sh` says which, when it is there; otherwise the CPythons on PATH. Each
-gets an environment in target/envs, and the extension in the `ci` profile. One that fails does not
-keep the others from being tested; the table at the end has all.
+gets an environment in target/envs, and the extension in the `ci` profile. What a stage prints goes
+to target/logs; how it ended is shown. One that fails does not keep the others from being tested:
+the end says of each how it went, and once more what failed.
 """
 
 import argparse
@@ -14,10 +15,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
-from install import BIN, ROOT, install
+from install import BIN, ROOT
 
 INSTALLER = ROOT.parent / "shared" / "pythons" / "install.sh"
+LOGS = ROOT / "target" / "logs"
+#: Lines shown of a stage that passed, of one that failed, and once more at the end.
+PASSED, FAILED, AGAIN = 1, 200, 40
 VERSIONS = ("3.11", "3.12", "3.13", "3.14", "3.15")
 ASK_VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
 
@@ -28,17 +33,23 @@ class Report:
 
     version: str
     seconds: dict[str, float] = field(default_factory=dict)
-    failed: list[str] = field(default_factory=list)
+    failed: dict[str, Path] = field(default_factory=dict)
 
-    def stage(self, name: str, work: Callable[[], object]) -> bool:
+    def stage(self, name: str, work: Callable[[IO[str]], object]) -> bool:
         """Run one stage, note how long it took and whether it passed."""
         print(f"\n== {self.version}: {name}", flush=True)
         start = time.monotonic()
+        log = LOGS / f"{self.version}-{name}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
         try:
-            work()
+            with log.open("w") as out:
+                work(out)
         except subprocess.CalledProcessError as error:
+            self.failed[name] = log
+            print(last_lines(log, FAILED))
             print(f"== {self.version}: {name} FAILED, exit status {error.returncode}", flush=True)
-            self.failed.append(name)
+        else:
+            print(last_lines(log, PASSED), flush=True)
         self.seconds[name] = time.monotonic() - start
         return name not in self.failed
 
@@ -76,17 +87,22 @@ def version_of(path: str | Path) -> str:
     return done.stdout.strip()
 
 
-def run(*command: str | Path) -> None:
-    subprocess.run(command, cwd=ROOT, check=True)
+def run(*command: str | Path, out: IO[str] | None = None) -> None:
+    subprocess.run(command, cwd=ROOT, check=True, stdout=out, stderr=out and subprocess.STDOUT)
 
 
-def make_env(python: Path, env: Path) -> None:
+def last_lines(log: Path, count: int) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-count:])
+
+
+def make_env(python: Path, env: Path, out: IO[str] | None = None) -> None:
     """A fresh environment, unless one stands that was made for this interpreter."""
     mark = env / ".made-for"
     if not mark.exists() or mark.read_text() != identity(python):
-        run(BIN / "uv", "venv", "--quiet", "--clear", "--python", python, env)
+        run(BIN / "uv", "venv", "--quiet", "--clear", "--python", python, env, out=out)
         mark.write_text(identity(python))
-    run(BIN / "uv", "pip", "install", "--quiet", "--python", env / "bin/python", "--group", "test")
+    uv = (BIN / "uv", "pip", "install", "--quiet", "--python", env / "bin/python")
+    run(*uv, "--group", "test", out=out)
 
 
 def identity(python: Path) -> str:
@@ -97,15 +113,16 @@ def identity(python: Path) -> str:
 def examine(version: str, python: Path) -> Report:
     """Build for one interpreter, then run everything that depends on it."""
     env = ROOT / "target" / "envs" / version
-    here = env / "bin" / "python"
+    here, tools = env / "bin" / "python", ROOT / "tools"
     report = Report(version)
-    if not report.stage("environment", lambda: make_env(python, env)):
+    if not report.stage("environment", lambda out: make_env(python, env, out)):
         return report
-    if not report.stage("build", lambda: install(env, "ci")):
+    build = (sys.executable, tools / "install.py", env, "--profile", "ci")
+    if not report.stage("build", lambda out: run(*build, out=out)):
         return report
-    report.stage("tests", lambda: run(here, "-m", "pytest", "-q", "tests"))
-    gate = ROOT / "tools" / "conformance.py"
-    report.stage("conformance", lambda: run(sys.executable, gate, "--python", here))
+    gate = (sys.executable, tools / "conformance.py", "--python", here)
+    report.stage("tests", lambda out: run(here, "-m", "pytest", "-q", "tests", out=out))
+    report.stage("conformance", lambda out: run(*gate, out=out))
     return report
 
 
@@ -119,6 +136,9 @@ def main() -> int:
         sys.exit(f"none of {args.only or VERSIONS} found")
     print("interpreters:", *(f"{v} ({path})" for v, path in chosen.items()), flush=True)
     reports = [examine(version, path) for version, path in chosen.items()]
+    for report in reports:
+        for stage, log in report.failed.items():
+            print(f"\nFAILED {report.version} {stage}\n{last_lines(log, AGAIN)}")
     print("\n" + "\n".join(map(str, reports)))
     return 1 if any(report.failed for report in reports) else 0
 
