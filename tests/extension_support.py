@@ -1,5 +1,6 @@
 """The extension modules in Rust: where the tests find them, and who skips without them."""
 
+import gc
 import importlib
 import os
 import sys
@@ -17,3 +18,25 @@ def built(name):
     if FOLDER not in sys.path:
         sys.path.insert(0, FOLDER)
     return importlib.import_module(name)
+
+
+def nothing_left_of(probe):
+    """A fixture for each test: what the module has made is gone when its loop is."""
+
+    @pytest.fixture(autouse=True)
+    def nothing_left(request):
+        before = probe.live()
+        yield
+        gc.collect()
+        assert probe.live() == before
+
+    return nothing_left
+
+
+def in_loop(loop, function, *args):
+    """Call a function while the loop runs, in the loop's thread."""
+
+    async def call():
+        return function(*args)
+
+    return loop.run_until_complete(call())

@@ -5,29 +5,12 @@ import contextvars
 import gc
 
 import pytest
-from extension_support import built
+from extension_support import built, nothing_left_of
 from support import Boom, eventually
 
 probe = built("oxloop_probe")
+nothing_left = nothing_left_of(probe)
 pytestmark = pytest.mark.oxloop_only
-
-
-@pytest.fixture(autouse=True)
-def nothing_left(request):
-    """What the module has made is gone when its loop is."""
-    before = probe.live()
-    yield
-    gc.collect()
-    assert probe.live() == before
-
-
-def in_loop(loop, function, *args):
-    """Call a function while the loop runs, in the loop's thread."""
-
-    async def call():
-        return function(*args)
-
-    return loop.run_until_complete(call())
 
 
 def test_a_future_is_awaited(run):

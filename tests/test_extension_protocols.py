@@ -6,20 +6,12 @@ import socket
 import weakref
 
 import pytest
-from extension_support import built
+from extension_support import built, nothing_left_of
 from support import Boom, eventually, recv_all, recv_exactly, spin
 from tls_support import client_context, server_context
 
 probe = built("oxloop_probe")
-
-
-@pytest.fixture(autouse=True)
-def nothing_left():
-    """What the module has made is gone with its transports."""
-    before = probe.live()
-    yield
-    gc.collect()
-    assert probe.live() == before
+nothing_left = nothing_left_of(probe)
 
 
 def names(log):

@@ -109,18 +109,16 @@ class Calls:
         transport.close()
         await protocol.lost
 
-    async def aborted_inner_handshakes(self):
-        opening = asyncio.ensure_future(self.connect_layers(Recorder))
-        for _ in range(self.t.random.randrange(16)):
-            await asyncio.sleep(0)
-        opening.cancel()
-        (opened,) = await asyncio.gather(opening, return_exceptions=True)
-        if isinstance(opened, tuple):
-            opened[0].abort()
-
     async def aborted_handshakes(self):
-        opening = asyncio.ensure_future(self.connect_tls(Recorder))
-        for _ in range(self.t.random.randrange(6)):
+        await self._abort(self.connect_tls(Recorder), self.t.random.randrange(6))
+
+    async def aborted_inner_handshakes(self):
+        await self._abort(self.connect_layers(Recorder), self.t.random.randrange(16))
+
+    async def _abort(self, connecting, turns):
+        """Cancels it after some turns of the loop; what was opened nevertheless is aborted."""
+        opening = asyncio.ensure_future(connecting)
+        for _ in range(turns):
             await asyncio.sleep(0)
         opening.cancel()
         (opened,) = await asyncio.gather(opening, return_exceptions=True)

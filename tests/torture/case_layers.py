@@ -6,7 +6,7 @@ import contextlib
 import socket
 
 from case_sockets import ACTIONS, RESET, act, client_hello
-from case_tls import SECRET
+from case_tls import SECRET, one_bit_changed
 from cases import case
 from support import Recorder
 from tls_support import client_context, server_context
@@ -170,15 +170,7 @@ def changed_on_the_way(t):
             whole, _ = await through(t, loop, pairs, lambda data, at, outward: data, 10)
             assert whole
             for _ in range(t.scale(60, 2000)):
-                place, way = t.random.randrange(12_000), t.random.random() < 0.7
-
-                def change(data, at, outward):
-                    if outward == way and at <= place < at + len(data):
-                        data = bytearray(data)
-                        data[place - at] ^= 1 << t.random.randrange(8)
-                    return bytes(data)
-
-                await through(t, loop, pairs, change)
+                await through(t, loop, pairs, one_bit_changed(t))
                 t.count("connections changed")
 
     t.run(main)

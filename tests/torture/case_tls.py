@@ -88,6 +88,19 @@ class Middle:
 SECRET = b"plaintext that nobody may see"
 
 
+def one_bit_changed(t):
+    """A change for who is in the middle: of one bit of either way, more often of ours."""
+    place, way = t.random.randrange(12_000), t.random.random() < 0.7
+
+    def change(data, at, outward):
+        if outward == way and at <= place < at + len(data):
+            data = bytearray(data)
+            data[place - at] ^= 1 << t.random.randrange(8)
+        return bytes(data)
+
+    return change
+
+
 async def through(t, loop, change):
     """Data through a TLS connection with somebody in the middle: (what arrived, how it ended)."""
     listener = socket.create_server(("127.0.0.1", 0))
@@ -143,15 +156,7 @@ def changed_on_the_way(t):
         whole, _, _ = await through(t, loop, lambda data, at, outward: data)
         assert whole
         for _ in range(t.scale(100, 2000)):
-            place, way = t.random.randrange(12_000), t.random.random() < 0.7
-
-            def change(data, at, outward):
-                if outward == way and at <= place < at + len(data):
-                    data = bytearray(data)
-                    data[place - at] ^= 1 << t.random.randrange(8)
-                return bytes(data)
-
-            await through(t, loop, change)
+            await through(t, loop, one_bit_changed(t))
             t.count("connections changed")
 
     t.run(main)
