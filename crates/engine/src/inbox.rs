@@ -149,7 +149,7 @@ impl<J> Shared<J> {
     }
 }
 
-/// Whether more jobs wait than the loop takes in at a time.
+/// Whether as many jobs wait as the loop takes in at a time, or a multiple of it.
 #[derive(Debug)]
 pub struct Crowd(pub bool);
 
@@ -162,7 +162,7 @@ pub struct Door<J, K> {
 impl<J, K: Kernel> Door<J, K> {
     /// Puts the job into the queue and wakes the loop if it sleeps; gives the job back if there is
     /// no memory. Jobs of one thread keep their order. Says whether so many wait already that their
-    /// poster had better let the owner run.
+    /// poster had better let the owner run: not of each job, for that costs more than the job.
     pub fn post(&self, job: J) -> Result<Crowd, J> {
         let waiting = {
             let mut posted = self.shared.lock();
@@ -174,7 +174,7 @@ impl<J, K: Kernel> Door<J, K> {
             posted.len()
         };
         self.wake();
-        Ok(Crowd(waiting > FLOOD))
+        Ok(Crowd(waiting.is_multiple_of(FLOOD)))
     }
 
     /// Ends the loop's wait, if it is in one.

@@ -1,6 +1,7 @@
 //! `call_soon` and its kin: the hottest methods there are, with hand-written argument parsing.
 
 use std::ffi::CStr;
+use std::time::Duration;
 
 use oxloop_engine::Moment;
 use pyo3::Borrowed;
@@ -15,6 +16,9 @@ use crate::handle::{HandleKind, HandleRef, TaskStep, When, layout, new_handle};
 use crate::hooks::hooks;
 use crate::host::Job;
 use crate::raw::{Arguments, Raised, Ref, copy_context, method, slot};
+
+/// How long a thread sleeps that has posted a crowd: the least, which is some 50 µs.
+const NAP: Duration = Duration::from_micros(1);
 
 pub(super) fn methods() -> Vec<(ffi::PyMethodDef, Option<&'static CStr>)> {
     vec![
@@ -87,8 +91,9 @@ fn call_soon_threadsafe(
     } else {
         let posted = this.native.door.borrow().post(job);
         if posted.map_err(no_memory)?.0 {
-            // Threads that wait for nothing would leave the loop little of the interpreter.
-            py.detach(std::thread::yield_now);
+            // Threads that wait for nothing would leave the loop little of the interpreter. One that
+            // only yields has it back before the loop's thread is awake.
+            py.detach(|| std::thread::sleep(NAP));
         }
     }
     Ok(handle)
