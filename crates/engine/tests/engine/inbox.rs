@@ -329,3 +329,11 @@ fn a_flood_that_is_interrupted_goes_on_as_one() {
     let log = until_posted(&mut bench, MANY - 1500);
     assert!(place(&log, "late") < MANY / 2);
 }
+
+#[test]
+fn one_post_in_as_many_as_are_taken_in_at_a_time_finds_a_crowd() {
+    let bench = Bench::default();
+    let door = bench.engine.door();
+    let crowds: Vec<u32> = (1..=3000).filter(|_| door.post("posted").unwrap().0).collect();
+    assert_eq!(crowds, [1024, 2048]);
+}
