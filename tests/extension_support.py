@@ -24,19 +24,10 @@ def nothing_left_of(probe):
     """A fixture for each test: what the module has made is gone when its loop is."""
 
     @pytest.fixture(autouse=True)
-    def nothing_left(request):
+    def nothing_left():
         before = probe.live()
         yield
         gc.collect()
         assert probe.live() == before
 
     return nothing_left
-
-
-def in_loop(loop, function, *args):
-    """Call a function while the loop runs, in the loop's thread."""
-
-    async def call():
-        return function(*args)
-
-    return loop.run_until_complete(call())

@@ -8,12 +8,21 @@ import threading
 import weakref
 
 import pytest
-from extension_support import FOLDER, built, in_loop, nothing_left_of
+from extension_support import FOLDER, built, nothing_left_of
 from support import Boom, eventually, spin
 
 probe = built("oxloop_probe")
 nothing_left = nothing_left_of(probe)
 pytestmark = pytest.mark.oxloop_only
+
+
+def in_loop(loop, function, *args):
+    """Call a function while the loop runs, in the loop's thread."""
+
+    async def call():
+        return function(*args)
+
+    return loop.run_until_complete(call())
 
 
 def test_callbacks(loop):
