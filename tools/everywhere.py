@@ -29,7 +29,7 @@ ASK_VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
 
 @dataclass
 class Report:
-    """What came of one interpreter: seconds for each stage, and the stage that failed."""
+    """What came of one interpreter: seconds for each stage, and the log of each that failed."""
 
     version: str
     seconds: dict[str, float] = field(default_factory=dict)
